@@ -1,0 +1,129 @@
+"""Runs recipes over seeds, resumably: every finished run is one JSON line, and an interrupted one goes on.
+
+Shared by the scripts of single algorithms. A run that is already in the file is skipped, so a command may be stopped
+and repeated at will. Each line records the spec asked for, the whole spec, the curve and the result, with the machine
+and versions that the result holds and the commit it was run at.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from trainers import fit
+from trainers.errors import TrainerError
+from trainers.events import Event, Metrics
+from trainers.recipes import RECIPES
+from trainers.spec import TrainingSpec
+
+RESULTS = Path(__file__).parent / "results"
+LEFT_OUT = ("confusion_matrix", "per_class_accuracy")
+
+
+def arguments(description: str | None, recipes: Sequence[str]) -> argparse.Namespace:
+    """The command line that all these scripts share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", choices=recipes, action="append", help="may be repeated; default: all")
+    parser.add_argument("--arm", action="append", help="only these arms; may be repeated")
+    parser.add_argument("--form", choices=["quick", "paper"], default="paper")
+    parser.add_argument("--seeds", default="1-5", help="e.g. 3 or 1-5")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="only summarise what was run")
+    return parser.parse_args()
+
+
+def run_recipes(options: argparse.Namespace, recipes: Sequence[str], runs: Path) -> None:
+    """Every arm of every recipe asked for, seed by seed."""
+    first, _, last = options.seeds.partition("-")
+    for seed in range(int(first), int(last or first) + 1):
+        for name in options.recipe or recipes:
+            for arm, spec in RECIPES[name].form(options.form).arms.items():
+                if options.arm is None or arm in options.arm:
+                    run_once(name, arm, seeded(spec, seed, options.epochs, options.threads), runs)
+
+
+def seeded(spec: TrainingSpec, seed: int, epochs: int | None, threads: int) -> TrainingSpec:
+    """The recipe's spec for one seed, on the CPU."""
+    changes: dict[str, Any] = {"seed": seed, "threads": threads, "device": "cpu"}
+    if epochs is not None:
+        changes["epochs"] = epochs
+    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
+
+
+def run_once(recipe: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str, Any]:
+    """Run, or finish, one run and append it to the file; a finished one is read from there."""
+    asked = spec.model_dump(mode="json", exclude_unset=True)
+    for line in lines(runs):
+        if (line["recipe"], line["arm"], line["asked"]) == (recipe, arm, asked):
+            return dict(line)
+    folder = Path(tempfile.gettempdir()) / "altprop-recipe-runs" / f"{recipe}-{arm}-{spec.training.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    curve_file = folder / "curve.jsonl"
+    told(recipe, arm, f"seed {spec.training.seed}")
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Metrics):
+            with curve_file.open("a") as file:
+                file.write(json.dumps({"epoch": event.epoch, "step": event.step, **event.values}) + "\n")
+            told(f"  epoch {event.epoch}:", *(f"{k} {v:.4f}" for k, v in event.values.items() if v is not None))
+
+    checkpoints = sorted(folder.glob("step-*.safetensors"))
+    ended: dict[str, Any]
+    try:
+        outcome = fit(spec, on_event=keep, output=folder, resume=checkpoints[-1] if checkpoints else None)
+        ended = {key: value for key, value in (outcome.result or {}).items() if key not in LEFT_OUT}
+    except TrainerError as error:
+        ended = {"failed": error.code, "sentence": error.sentence}
+    curve = {each["step"]: each for each in lines(curve_file)}  # a resumed run repeats some epochs, bit for bit
+    line = {
+        "recipe": recipe,
+        "arm": arm,
+        "seed": spec.training.seed,
+        "asked": asked,
+        "commit": commit(),
+        "curve": [curve[step] for step in sorted(curve)],
+        "result": ended,
+    }
+    runs.parent.mkdir(parents=True, exist_ok=True)
+    with runs.open("a") as file:
+        file.write(json.dumps(line, sort_keys=True) + "\n")
+    shutil.rmtree(folder)
+    return line
+
+
+def lines(path: Path) -> list[Any]:
+    """The JSON lines of a file; none if there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+
+def told(*words: object) -> None:
+    print(time.strftime("%H:%M:%S"), *words, flush=True)
+
+
+def commit() -> str:
+    """The commit at hand, with a mark where the tree differs from it."""
+    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and the half-width of its 95 % Student-t interval; None for fewer than two values."""
+    if len(values) < 2:
+        return float(np.mean(values)), None
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return float(np.mean(values)), float(half)
+
+
+def shown(values: Sequence[float], scale: float = 1.0, unit: str = "") -> str:
+    """`98.31 ± 0.06 % (n = 5)`."""
+    mean, half = mean_and_interval([value * scale for value in values])
+    return f"{mean:.2f}{f' ± {half:.2f}' if half is not None else ''}{unit} (n = {len(values)})"

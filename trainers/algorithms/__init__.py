@@ -1,0 +1,1 @@
+"""Learning algorithms: one paper, one file, in its notation. `base` holds the contract that all of them keep."""

@@ -1,0 +1,141 @@
+"""Controls: what a comparison with backprop needs beside it, so that a win is not owed to something else.
+
+    frozen                 hidden layers keep their initial weights; only the output layer learns. An algorithm that
+                           is not ahead of it has not trained the hidden layers at all
+    backprop_checkpointed  backprop that keeps no layer's insides and computes them again: equal memory
+    backprop_extra_heads   backprop with a linear classifier on every hidden layer: equal parameters, for algorithms
+                           that have auxiliary models at each layer (deeply supervised nets, arXiv 1409.5185)
+
+Each is backprop with a setting fixed, so they share its step and inherit from it.
+"""
+
+import math
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from trainers.algorithms.backprop import Backprop, BackpropHyperparameters
+from trainers.algorithms.base import Batch
+from trainers.errors import UnsupportedNetwork
+from trainers.networks.base import Network, Watched
+from trainers.networks.initialization import initialize
+from trainers.objective import Objective
+from trainers.optimizers import Optimizer, OptimizerOptions
+from trainers.streams import StreamBook
+
+
+class FrozenHyperparameters(OptimizerOptions):
+    """The optimizer's, for the output layer."""
+
+
+class Frozen(Backprop):
+    """Only the output layer learns: the floor that every algorithm has to beat."""
+
+    Hyperparameters = FrozenHyperparameters  # type: ignore[assignment]
+
+    @staticmethod
+    def complete(hyperparameters: Any, network: Any, training: Any) -> Any:
+        return hyperparameters  # no derivative of a hidden layer is needed, so there is nothing to refuse
+
+    def setup(self, network: Network, objective: Objective, hyperparameters: Any, streams: StreamBook) -> None:
+        settings = {**hyperparameters.model_dump(), "trained_layers": "output", "through_discrete": "zero"}
+        super().setup(network, objective, BackpropHyperparameters(**settings), streams)
+
+
+class CheckpointedHyperparameters(OptimizerOptions):
+    """The optimizer's."""
+
+
+class BackpropCheckpointed(Backprop):
+    """Backprop with activation checkpointing: the same weights to the last bit, in less memory and more time."""
+
+    Hyperparameters = CheckpointedHyperparameters  # type: ignore[assignment]
+
+    @staticmethod
+    def complete(hyperparameters: Any, network: Any, training: Any) -> Any:
+        Backprop.complete(_checkpointed(hyperparameters), network, training)
+        return hyperparameters
+
+    def setup(self, network: Network, objective: Objective, hyperparameters: Any, streams: StreamBook) -> None:
+        super().setup(network, objective, _checkpointed(hyperparameters), streams)
+
+
+def _checkpointed(hyperparameters: CheckpointedHyperparameters) -> BackpropHyperparameters:
+    return BackpropHyperparameters(**hyperparameters.model_dump(), recompute_activations=True)
+
+
+class ExtraHeadsHyperparameters(OptimizerOptions):
+    """The optimizer's, and the heads' share of the loss."""
+
+    head_weight: float = Field(default=0.3, ge=0, le=100, description="of each head's loss, beside the output's 1")
+
+
+class BackpropExtraHeads(Backprop):
+    """Backprop of the output's loss and of a linear head's at every hidden layer."""
+
+    Hyperparameters = ExtraHeadsHyperparameters  # type: ignore[assignment]
+
+    @staticmethod
+    def complete(hyperparameters: Any, network: Any, training: Any) -> Any:
+        if network.kind == "recurrent":
+            raise UnsupportedNetwork(
+                "#/network/kind",
+                "backprop_extra_heads puts a head on each hidden layer of a feed-forward network; choose another kind.",
+                got="recurrent",
+                allowed=["mlp", "convnet", "resnet", "residual_mlp"],
+            )
+        Backprop.complete(_without_heads(hyperparameters), network, training)
+        return hyperparameters
+
+    def setup(self, network: Network, objective: Objective, hyperparameters: Any, streams: StreamBook) -> None:
+        super().setup(network, objective, _without_heads(hyperparameters), streams)
+        self._head_weight = hyperparameters.head_weight
+        self.heads = nn.ModuleDict(
+            {
+                layer.name: _head(layer.name, math.prod(layer.out_shape), objective.outputs, streams)
+                for layer in network.layers[:-1]
+            }
+        ).to(next(network.parameters()))
+        named = {f"heads.{name}": weight for name, weight in self.heads.named_parameters()}
+        self.optimizer = Optimizer(self.optimizer.parameters | named, self.hyperparameters)
+        self._head_outputs: list[Tensor] = []
+        self._loss_is_plain = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "heads": dict(self.heads.state_dict())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.heads.load_state_dict(state["heads"])
+
+    def _forward(self, batch: Batch, watched: Watched | None) -> Tensor:
+        self._head_outputs = []
+        h = batch.inputs
+        for layer in self.network.layers:
+            a = layer.affine(h)
+            if watched is not None:
+                watched[layer.name] = [a]
+            h = layer.activate(a)
+            if layer.name in self.heads:
+                self._head_outputs.append(self.heads[layer.name](h.flatten(1)))
+        return h
+
+    def _loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        loss = super()._loss(outputs, batch)
+        for head in self._head_outputs:
+            loss = loss + self._head_weight * self.objective.loss(head, batch.targets)
+        return loss
+
+
+def _without_heads(hyperparameters: ExtraHeadsHyperparameters) -> BackpropHyperparameters:
+    return BackpropHyperparameters(**hyperparameters.model_dump(exclude={"head_weight"}))
+
+
+def _head(layer: str, width: int, outputs: int, streams: StreamBook) -> nn.Linear:
+    head = nn.utils.skip_init(nn.Linear, width, outputs)
+    initialize(head.weight, "kaiming", 1.0, streams.once(f"weights/head of {layer}"))
+    with torch.no_grad():
+        head.bias.zero_()
+    return head

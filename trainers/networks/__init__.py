@@ -1,0 +1,1 @@
+"""Networks: each a sequence of named layers that an algorithm can address one by one."""
