@@ -34,10 +34,8 @@ def write_report(runs: list[dict[str, Any]]) -> None:
     text = ["# Backprop: its recipes", "", "`python benchmarks/backprop.py --recipe NAME --seeds 1-5`", ""]
     text += ["| recipe | arm | epochs | seeds | measured | to reach | samples/s | commits |"]
     text += ["|---|---|---|---|---|---|---|---|"]
-    text += [
-        "| {recipe} | {arm} | {epochs} | {seeds} | {measured} | {reach} | {samples_per_second} | {commits} |".format(**row)
-        for row in rows
-    ]
+    columns = ("recipe", "arm", "epochs", "seeds", "measured", "reach", "samples_per_second", "commits")
+    text += [f"| {' | '.join(str(row[column]) for column in columns)} |" for row in rows]
     RESULTS.joinpath("backprop.md").write_text("\n".join(text) + "\n")
 
 

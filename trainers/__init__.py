@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainers.registry import list_algorithms, list_datasets, list_networks, list_recipes
-    from trainers.resolve import resolve
     from trainers.spec import TrainingSpec
     from trainers.training import fit
 
@@ -20,7 +19,6 @@ __all__ = [
     "list_datasets",
     "list_networks",
     "list_recipes",
-    "resolve",
 ]
 
 _HOMES = {
@@ -30,7 +28,6 @@ _HOMES = {
     "list_datasets": "trainers.registry",
     "list_networks": "trainers.registry",
     "list_recipes": "trainers.registry",
-    "resolve": "trainers.resolve",
 }
 
 

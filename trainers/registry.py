@@ -69,6 +69,9 @@ ALGORITHMS = Registry(
         "frozen": "trainers.algorithms.controls:Frozen",
         "backprop_checkpointed": "trainers.algorithms.controls:BackpropCheckpointed",
         "backprop_extra_heads": "trainers.algorithms.controls:BackpropExtraHeads",
+        "difference_target_propagation": (
+            "trainers.algorithms.difference_target_propagation:DifferenceTargetPropagation"
+        ),
     },
 )
 

@@ -42,6 +42,7 @@ def test_a_resolved_spec_read_from_json_is_the_same() -> None:
         ({"network": {"kind": "mlp", "hiden": [3]}}, "#/network/hiden", "Did you mean 'hidden'?"),
         ({"network": {"kind": "mlp", "hidden": [0]}}, "#/network/hidden/0", "greater than or equal to 1"),
         ({"network": {"kind": 5}}, "#/network/kind", "must be a name"),
+        ({"epochs": 5}, "#/epochs", "It belongs in training"),
         ({"trainin": {}}, "#/trainin", "Did you mean 'training'?"),
         ({"training": {"epochs": -1}}, "#/training/epochs", "greater than or equal to 1"),
         ({"training": {"epochs": True}}, "#/training/epochs", "valid integer"),

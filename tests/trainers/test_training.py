@@ -95,5 +95,6 @@ def test_divergence_names_step_layer_and_quantity() -> None:
     assert diverged.value.step >= 1
     assert diverged.value.layer in ("layer1", "layer2", "layer3")
     assert diverged.value.quantity in ("pre-activations", "teaching signal", "weights")
-    again = pytest.raises(Diverged, fit, spec)
+    with pytest.raises(Diverged) as again:
+        fit(spec)
     assert str(again.value) == str(diverged.value)

@@ -139,3 +139,12 @@ class Algorithm(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+# Optional parts that the loop and the diagnostics look for by name:
+#
+#   artefacts(batch, folder) -> list[Artefact]   pictures made at the end from a batch of the validation split
+#   cures: Mapping[str, str]                     what to change, by the code of a finding, where the usual cure is not
+#                                                the best for this algorithm
+#   carried: tuple[Tensor, ...]                  a recurrent network's state between chunks, so that the angle to
+#                                                backprop is measured from it

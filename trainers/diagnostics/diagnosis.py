@@ -92,7 +92,8 @@ class Diagnosis:
         news = []
         for each in found:
             if each.code != "healthy" and each.code not in told and not _only_on_batch(each):
-                sentence = f"{_capital(each.sentence)} in epoch {moment.epoch + 1}. {CURES[each.code]}"
+                cures = {**CURES, **getattr(self.parts.algorithm, "cures", {})}
+                sentence = f"{_capital(each.sentence)} in epoch {moment.epoch + 1}. {cures[each.code]}"
                 self.findings.append({"code": each.code, "sentence": sentence, "step": step})
                 news.append(Verdict(each.code, sentence))
         verdict = "; ".join(each.sentence for each in found) or None

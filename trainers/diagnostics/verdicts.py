@@ -133,7 +133,8 @@ def _dead(rows: Rows, confirmed: Mapping[str, float] | None) -> list[Verdict]:
 
 
 def _saturated(rows: Rows) -> list[Verdict]:
-    layer, share = _largest({row["layer"]: row.get("saturated_share") for row in rows})
+    # The output layer is left out: an auto-encoder's sigmoid outputs are right to be near 0 and 1.
+    layer, share = _largest({row["layer"]: row.get("saturated_share") for row in rows[:-1]})
     if share < SHARE:
         return []
     return [Verdict("saturated", f"saturated: {_percent(share)} of units of {spoken(layer)} are saturated")]

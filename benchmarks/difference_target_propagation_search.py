@@ -1,0 +1,129 @@
+"""A recorded search for hyperparameters: as many quasi-random trials for backprop as for target propagation.
+
+    python benchmarks/difference_target_propagation_search.py --experiment continuous --trials 16
+
+Log-uniform spaces (below) are walked by a scrambled Sobol sequence of fixed seed, the published settings being trial 0
+where there are any. A trial trains on a part of the training set, with a seed that no reported run uses, and is scored
+by its best validation accuracy; the test set is never looked at. Each trial is one line of results/dtp.search.jsonl,
+and trials found there are not repeated.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import qmc
+
+from trainers import fit
+from trainers.errors import Diverged
+from trainers.events import Event, Metrics
+from trainers.recipes import RECIPES
+from trainers.spec import TrainingSpec
+
+SEARCH_SEED = 90_001
+FOLDER = Path(__file__).parent / "results"
+PREFIX = "difference-target-propagation-"
+SPACES: dict[str, dict[str, tuple[float, float]]] = {
+    "difference_target_propagation": {
+        "target_step": (0.03, 3.0),
+        "learning_rate": (1e-4, 0.05),
+        "feedback_learning_rate": (1e-4, 0.05),
+        "feedback_noise": (0.03, 1.0),
+    },
+    "backprop": {"learning_rate": (1e-5, 0.05)},
+}
+"""Around the published settings. For networks of signs and samples target_step is 100 times as large."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--experiment",
+        required=True,
+        choices=[n.removeprefix(PREFIX).replace("-", "_") for n in RECIPES if PREFIX in n],
+    )
+    parser.add_argument("--arm", action="append", help="only these; default: all arms that a space is declared for")
+    parser.add_argument("--trials", type=int, default=16, help="of each arm")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--train-size", type=int, default=20_000)
+    parser.add_argument("--schedule", choices=["constant", "cosine"], default="constant")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path, default=FOLDER / "dtp.search.jsonl")
+    options = parser.parse_args()
+    for arm, spec in RECIPES[PREFIX + options.experiment.replace("_", "-")].form("paper").arms.items():
+        if options.arm is not None and arm not in options.arm:
+            continue
+        for number, settings in enumerate(trials_of(spec, options.trials)):
+            settings |= {"schedule": options.schedule}
+            key = {
+                "experiment": options.experiment,
+                "arm": arm,
+                "trial": number,
+                "settings": settings,
+                "epochs": options.epochs,
+                "train_size": options.train_size,
+            }
+            if any(all(line[name] == value for name, value in key.items()) for line in recorded(options.record)):
+                continue
+            line = key | score(spec, settings, options)
+            with options.record.open("a") as file:
+                file.write(json.dumps(line, sort_keys=True) + "\n")
+            print(arm, number, settings, f"{line['validation_accuracy']:.4f}", flush=True)
+
+
+def trials_of(spec: TrainingSpec, count: int) -> list[dict[str, Any]]:
+    """The recipe's own settings, then points of the space."""
+    space = dict(SPACES[spec.algorithm])
+    published = {name: spec.hyperparameters[name] for name in space if name in spec.hyperparameters}
+    if spec.network.get("transmit", "value") != "value" and "target_step" in space:
+        space["target_step"] = (3.0, 300.0)
+    points: Any = qmc.Sobol(len(space), seed=SEARCH_SEED).random_base2(math.ceil(math.log2(max(count, 2))))
+    drawn: list[dict[str, Any]] = [
+        {
+            name: float(f"{low * (high / low) ** share:.3g}")
+            for (name, (low, high)), share in zip(space.items(), point, strict=True)
+        }
+        for point in points
+    ]
+    return [published, *drawn][:count]
+
+
+def score(spec: TrainingSpec, settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Best validation accuracy; that of chance is not made up for a run that diverged: it scores 0 and says so."""
+    training = spec.training.model_copy(
+        update={
+            "epochs": options.epochs,
+            "seed": SEARCH_SEED,
+            "threads": options.threads,
+            "device": "cpu",
+            "diagnose_every_steps": None,
+        }
+    )
+    tried = spec.model_copy(
+        update={
+            "training": training,
+            "hyperparameters": {**spec.hyperparameters, **settings},
+            "dataset_options": {**spec.dataset_options, "train_size": options.train_size},
+        }
+    )
+    values: list[float] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Metrics):
+            values.append(event.values["validation_accuracy"] or 0.0)
+
+    try:
+        fit(tried, on_event=keep)
+    except Diverged as diverged:
+        return {"validation_accuracy": 0.0, "each_epoch": values, "ended": diverged.sentence}
+    return {"validation_accuracy": max(values), "each_epoch": values, "ended": "done"}
+
+
+def recorded(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()
