@@ -193,8 +193,8 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _is_disk_full(error: BaseException) -> bool:
-    """Also where a library wraps it in an error of its own."""
-    full = (errno.ENOSPC, errno.EDQUOT)
+    """No room, or a file past the size allowed; also where a library wraps it in an error of its own."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return getattr(error, "errno", None) in full or any(os.strerror(number) in str(error) for number in full)
 
 

@@ -82,7 +82,8 @@ def parse_model(model: type[M], data: Any, *, at: str = "#") -> M:
 
 def field_errors(model: type[BaseModel], error: ValidationError, *, at: str = "#") -> list[FieldError]:
     """Pydantic's findings as FieldErrors: pointer, what came, what is allowed, and a guess at what was meant."""
-    return [_field_error(model, found, at) for found in error.errors(include_url=False)]
+    found = [{**each, "loc": _without_tags(model, each["loc"])} for each in error.errors(include_url=False)]
+    return [_field_error(model, each, at) for each in _closest(found)]
 
 
 def did_you_mean(word: Any, known: Iterable[str]) -> str:
@@ -96,6 +97,34 @@ def pointer_to(location: Sequence[str | int], *, at: str = "#") -> str:
     return at + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
+def _without_tags(model: type[BaseModel], location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """The location without the names that pydantic puts in for the member of a union that it tried."""
+    kept: list[str | int] = []
+    for part in location:
+        field = _model_at(model, kept[:-1]).model_fields.get(str(kept[-1])) if kept else None
+        members = [each for each in get_args(field.annotation) if each is not type(None)] if field else []
+        is_tag = isinstance(part, str) and len(members) > 1 and get_origin(field and field.annotation) is not Literal
+        if not is_tag:
+            kept.append(part)
+    return tuple(kept)
+
+
+def _closest(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One finding a place; where a union's members disagree, those that came furthest into what was posted."""
+    locations = [each["loc"] for each in found]
+    deepest = [
+        each
+        for each in found
+        if not any(len(l) > len(each["loc"]) and l[: len(each["loc"])] == each["loc"] for l in locations)
+    ]
+    # Of two at one place the one with a list of values says more.
+    deepest.sort(key=lambda each: each["type"] != "literal_error")
+    first: dict[tuple[str | int, ...], dict[str, Any]] = {}
+    for each in deepest:
+        first.setdefault(each["loc"], each)
+    return sorted(first.values(), key=lambda each: locations.index(each["loc"]))
+
+
 def _field_error(model: type[BaseModel], found: Any, at: str) -> FieldError:
     location, got = found["loc"], found["input"]
     pointer = pointer_to(location, at=at)
@@ -103,6 +132,8 @@ def _field_error(model: type[BaseModel], found: Any, at: str) -> FieldError:
     if found["type"] == "extra_forbidden":
         known = sorted(_model_at(model, location[:-1]).model_fields)
         hint = did_you_mean(location[-1], known)
+        if len(location) == 1 and str(location[0]) in Training.model_fields:
+            hint = f' It belongs in training: {{"training": {{"{location[0]}": …}}}}.'
         return FieldError(
             pointer, f"{name} is not a known key.{hint} Known here: {', '.join(known)}.", got, tuple(known)
         )

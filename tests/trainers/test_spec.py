@@ -42,6 +42,8 @@ def test_a_resolved_spec_read_from_json_is_the_same() -> None:
         ({"network": {"kind": "mlp", "hiden": [3]}}, "#/network/hiden", "Did you mean 'hidden'?"),
         ({"network": {"kind": "mlp", "hidden": [0]}}, "#/network/hidden/0", "greater than or equal to 1"),
         ({"network": {"kind": 5}}, "#/network/kind", "must be a name"),
+        ({"network": {"kind": "mlp", "activation": "relo"}}, "#/network/activation", "Did you mean 'relu'?"),
+        ({"network": {"kind": "mlp", "hidden": [4, 4], "activation": ["relu", 5]}}, "#/network/activation/1", "one of"),
         ({"epochs": 5}, "#/epochs", "It belongs in training"),
         ({"trainin": {}}, "#/trainin", "Did you mean 'training'?"),
         ({"training": {"epochs": -1}}, "#/training/epochs", "greater than or equal to 1"),
@@ -60,6 +62,10 @@ def test_a_wrong_field_is_named_with_what_is_allowed(change: dict[str, Any], poi
     found = refused(GOOD | change)
     assert pointer in found
     assert says in found[pointer]
+
+
+def test_a_value_that_fits_no_member_of_a_union_is_told_once() -> None:
+    assert len(refused(GOOD | {"network": {"kind": "mlp", "activation": "relo"}})) == 1
 
 
 def test_all_wrong_parts_are_told_at_once() -> None:

@@ -1,0 +1,120 @@
+"""`Client`: submit jobs, follow them, fetch what they made. Talks HTTP, raises `Problem` for what the API refuses."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
+Job = dict[str, Any]
+
+
+class Problem(Exception):
+    """The API's answer to a bad request: RFC 9457 problem+json, its sentence as text."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        self.status, self.body = status, body
+        self.errors: list[dict[str, Any]] = body.get("errors", [])
+        super().__init__(body.get("detail") or body.get("title") or f"HTTP {status}")
+
+
+class Client:
+    """One service, one token. Close it, or use it in a `with` block."""
+
+    def __init__(self, url: str, token: str, *, timeout: float = 30.0) -> None:
+        headers = {"Authorization": f"Token {token}", "Accept": "application/json"}
+        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1/", headers=headers, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def submit(self, spec: dict[str, Any], *, idempotency_key: str | None = None) -> Job:
+        """Queue a job: a spec's keys, and beside them `name`, `tags`, `priority`, `queue`, …"""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._json("POST", "jobs", json=spec, headers=headers)
+
+    def job(self, job_id: str) -> Job:
+        return self._json("GET", f"jobs/{job_id}")
+
+    def jobs(self, **filters: Any) -> Iterator[Job]:
+        """All jobs that match, newest first, page by page."""
+        yield from self._pages("jobs", filters)
+
+    def cancel(self, job_id: str) -> Job:
+        return self._json("POST", f"jobs/{job_id}/cancel")
+
+    def pause(self, job_id: str) -> Job:
+        return self._json("POST", f"jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> Job:
+        return self._json("POST", f"jobs/{job_id}/resume")
+
+    def retry(self, job_id: str) -> Job:
+        return self._json("POST", f"jobs/{job_id}/retry")
+
+    def metrics(self, job_id: str, **filters: Any) -> dict[str, Any]:
+        """Learning curves by metric, at most 1,000 points each."""
+        return self._json("GET", f"jobs/{job_id}/metrics", params=filters)
+
+    def checkpoints(self, job_id: str) -> list[dict[str, Any]]:
+        return list(self._pages(f"jobs/{job_id}/checkpoints", {}))
+
+    def download(self, checkpoint_id: str, to: Path) -> Path:
+        """Write a checkpoint's bytes to the file `to`."""
+        with self._http.stream("GET", f"checkpoints/{checkpoint_id}/content") as response:
+            if response.is_error:
+                response.read()
+            self._raise_for_problem(response)
+            with to.open("wb") as file:
+                for block in response.iter_bytes(1 << 20):
+                    file.write(block)
+        return to
+
+    def follow(
+        self, job_ids: list[str], on_change: Callable[[Job], None], *, every: float = 0.5, timeout: float = 3600
+    ) -> list[Job]:
+        """The jobs in their final states; `on_change` sees each poll. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        jobs: dict[str, Job] = {}
+        while len(jobs) < len(job_ids):
+            for job_id in job_ids:
+                if job_id not in jobs:
+                    job = self.job(job_id)
+                    on_change(job)
+                    if job["state"] in FINAL_STATES:
+                        jobs[job_id] = job
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(job_ids) - len(jobs)} jobs have not ended after {timeout:g} s")
+            time.sleep(every)
+        return [jobs[job_id] for job_id in job_ids]
+
+    def _pages(self, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        page = self._json("GET", path, params=params)
+        while True:
+            yield from page["results"]
+            if not page.get("next"):
+                return
+            page = self._json("GET", page["next"])
+
+    def _json(self, method: str, path: str, **keywords: Any) -> Any:
+        response = self._http.request(method, path, **keywords)
+        self._raise_for_problem(response)
+        return response.json() if response.content else {}
+
+    @staticmethod
+    def _raise_for_problem(response: httpx.Response) -> None:
+        if response.is_error:
+            try:
+                body = response.json()
+            except ValueError:
+                body = {"title": response.reason_phrase, "detail": response.text[:200]}
+            raise Problem(response.status_code, body)

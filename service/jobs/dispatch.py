@@ -1,0 +1,47 @@
+"""The doorbell: tells workers that there may be work. A lost message costs a few seconds, never a job."""
+
+import logging
+
+from django.conf import settings
+from django.db import connection
+
+from service.celery import app
+
+logger = logging.getLogger(__name__)
+
+
+def ring(queue: str) -> None:
+    """Ring once in this queue. A broker that cannot be reached is no error: the next tick rings again."""
+    try:
+        app.send_task("service.jobs.tasks.ring", queue=queue, expires=settings.ALTPROP_DISPATCH_SECONDS, retry=False)
+    except Exception as error:  # kombu, redis and the socket each have their own
+        logger.warning("The broker could not be told of work in queue %s: %s", queue, error)
+
+
+def waiting_queues() -> list[str]:
+    """Queues with a job that could be claimed now."""
+    with connection.cursor() as cursor:
+        # Hops from queue to queue along the index jobs_job_claim, however many jobs wait in each.
+        cursor.execute(
+            """
+            WITH RECURSIVE queues AS (
+                (SELECT queue FROM jobs_job WHERE state = 'queued' ORDER BY queue LIMIT 1)
+                UNION ALL
+                SELECT (SELECT job.queue FROM jobs_job AS job
+                        WHERE job.state = 'queued' AND job.queue > queues.queue ORDER BY job.queue LIMIT 1)
+                FROM queues WHERE queues.queue IS NOT NULL
+            )
+            SELECT queue FROM queues
+            WHERE EXISTS (SELECT FROM jobs_job AS job WHERE job.state = 'queued' AND job.queue = queues.queue
+                          AND (job.not_before IS NULL OR job.not_before <= now()))
+            """
+        )
+        return [queue for (queue,) in cursor.fetchall()]
+
+
+def dispatch() -> int:
+    """Ring once in each queue where a job waits; returns how many."""
+    queues = waiting_queues()
+    for queue in queues:
+        ring(queue)
+    return len(queues)
