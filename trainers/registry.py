@@ -69,6 +69,7 @@ ALGORITHMS = Registry(
         "frozen": "trainers.algorithms.controls:Frozen",
         "backprop_checkpointed": "trainers.algorithms.controls:BackpropCheckpointed",
         "backprop_extra_heads": "trainers.algorithms.controls:BackpropExtraHeads",
+        "alternating_minimization": "trainers.algorithms.alternating_minimization:AlternatingMinimization",
         "difference_target_propagation": (
             "trainers.algorithms.difference_target_propagation:DifferenceTargetPropagation"
         ),
