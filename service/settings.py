@@ -163,6 +163,8 @@ ALTPROP_DISPATCH_SECONDS = env.float("ALTPROP_DISPATCH_SECONDS", default=15.0)  
 ALTPROP_RETAIN_SECONDS = env.float("ALTPROP_RETAIN_SECONDS", default=60.0)  # between two removals of old checkpoints
 ALTPROP_DEFAULT_QUEUE = env.str("ALTPROP_DEFAULT_QUEUE", default="cpu")  # of a job that names none
 
+ALTPROP_ARRAYS_DIR = env.str("ALTPROP_ARRAYS_DIR", default=None)  # .npz files of users; API and workers both see it
+
 # Celery: a message is only the doorbell (docs/explanation/architecture.md) ---------------------
 CELERY_BROKER_URL = env.str("REDIS_URL", default="")
 CELERY_TASK_IGNORE_RESULT = True

@@ -7,9 +7,11 @@ wrong types and their JSON pointers come from it, and so does the schema in the 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.conf import settings
 from pydantic import BeforeValidator, Field, field_validator
 
 from service.accounts.visibility import visible_to
@@ -104,10 +106,24 @@ def check(data: Mapping[str, Any], user: Any) -> Wanted:
     from trainers.resolve import resolve
 
     request = parse_model(JobRequest, data)
+    if request.dataset == "arrays":
+        _refuse_other_folders(request.dataset_options.get("path"))
     spec = resolve(request.spec())
     return Wanted(
         spec, {**request.options(), "start_from_checkpoint": _checkpoint(request.start_from_checkpoint, user)}
     )
+
+
+def _refuse_other_folders(path: Any) -> None:
+    """Raises SpecError for a file outside the folder that the operator opens: a path names a file of the server."""
+    opened = settings.ALTPROP_ARRAYS_DIR
+    if isinstance(path, str) and (opened is None or not Path(path).resolve().is_relative_to(Path(opened).resolve())):
+        where = (
+            f"Name a file below {opened}." if opened else "This service opens none: its ALTPROP_ARRAYS_DIR is not set."
+        )
+        raise SpecError(
+            "#/dataset_options/path", f"Arrays are read only from the folder opened for it. {where}", got=path
+        )
 
 
 def changed(job: Job, changes: Mapping[str, Any]) -> dict[str, Any]:

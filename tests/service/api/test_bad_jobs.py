@@ -1,8 +1,10 @@
 """Every bad job is refused with the field, what came and what is allowed; nothing is queued and nothing is a 500."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 
@@ -32,6 +34,7 @@ def refused(answer: Any, status: int) -> dict[str, Any]:
         ({"dataset": "digit"}, "#/dataset", "Did you mean 'digits'?"),
         ({"network": {"kind": "mlpp"}}, "#/network/kind", "Did you mean 'mlp'?"),
         ({"network": {"kind": "mlp", "hiden": [3]}}, "#/network/hiden", "Did you mean 'hidden'?"),
+        ({"network": {"kind": "mlp", "activation": "relo"}}, "#/network/activation", "Did you mean 'relu'?"),
         ({"hyperparameters": {"learning_rat": 1}}, "#/hyperparameters/learning_rat", "Did you mean 'learning_rate'?"),
         ({"training": {"epoch": 1}}, "#/training/epoch", "Did you mean 'epochs'?"),
         ({"algoritm": "backprop"}, "#/algoritm", "Did you mean 'algorithm'?"),
@@ -172,3 +175,21 @@ def test_a_stranger_may_not_submit(stranger: Person) -> None:
     problem = refused(answer, 401)
     assert "Authorization: Token" in problem["detail"]
     assert answer.headers["WWW-Authenticate"] == "Token"
+
+
+def test_arrays_are_read_from_the_opened_folder_alone(alice: Person, settings: Any, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    opened.mkdir()
+    rng = np.random.default_rng(0)
+    for folder in (opened, tmp_path):
+        np.savez(folder / "own.npz", x_train=rng.normal(size=(60, 4)).astype(np.float32), y_train=np.arange(60) % 3)
+    spec = {"algorithm": "backprop", "dataset": "arrays", "training": {"epochs": 1}}
+
+    def posted(path: Path) -> Any:
+        return alice.post("jobs", {**spec, "dataset_options": {"path": str(path), "validation_size": 10}})
+
+    assert "ALTPROP_ARRAYS_DIR" in refused(posted(opened / "own.npz"), 400)["detail"]
+    settings.ALTPROP_ARRAYS_DIR = str(opened)
+    for path in (tmp_path / "own.npz", opened / ".." / "own.npz", Path("/etc/passwd")):
+        assert refused(posted(path), 400)["errors"][0]["pointer"] == "#/dataset_options/path"
+    assert posted(opened / "own.npz").status_code == 201
