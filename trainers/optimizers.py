@@ -91,7 +91,10 @@ class Optimizer:
     def step_with(self, gradients: Mapping[str, Tensor], progress: float) -> None:
         """Update from hand-written gradients by weight name."""
         for name, gradient in gradients.items():
-            self.parameters[name].grad = gradient
+            weight = self.parameters[name]
+            # Fused optimizers go through memory in order, so a kernel's gradient in another order (channels last, as
+            # convolutions leave it) would update the wrong weights.
+            weight.grad = gradient if gradient.stride() == weight.stride() else torch.empty_like(weight).copy_(gradient)
         self.step(progress)
 
     def state_dict(self) -> dict[str, Any]:

@@ -73,6 +73,7 @@ ALGORITHMS = Registry(
         "difference_target_propagation": (
             "trainers.algorithms.difference_target_propagation:DifferenceTargetPropagation"
         ),
+        "synthetic_gradients": "trainers.algorithms.synthetic_gradients:SyntheticGradients",
     },
 )
 
