@@ -10,6 +10,7 @@ Each is backprop with a setting fixed, so they share its step and inherit from i
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trainers.algorithms.backprop import Backprop, BackpropHyperparameters
-from trainers.algorithms.base import Batch
+from trainers.algorithms.base import Batch, Properties, Property
 from trainers.errors import UnsupportedNetwork
 from trainers.networks.base import Network, Watched
 from trainers.networks.initialization import initialize
@@ -39,6 +40,22 @@ class Frozen(Backprop):
     def complete(hyperparameters: Any, network: Any, training: Any) -> Any:
         return hyperparameters  # no derivative of a hidden layer is needed, so there is nothing to refuse
 
+    @staticmethod
+    def properties(hyperparameters: Any, network: Any) -> Properties:
+        hidden = "Hidden layers are never updated"
+        return Properties(
+            weight_transport=Property("no", f"{hidden}; no error travels back."),
+            global_error_signal=Property("no", f"{hidden}; the error reaches the output layer alone."),
+            forward_locking=Property("yes", "Layers run from bottom to top."),
+            backward_locking=Property("no", f"{hidden}; there is no backward pass."),
+            update_locking=Property("no", "The output layer has nothing above it to wait for."),
+            needs_derivative=Property("no", f"{hidden}; the output layer's error needs no derivative of theirs."),
+            symmetric_feedback=Property("no", "There is no feedback."),
+            layer_parallel=Property("no", "One layer learns."),
+            extra_state="none beyond the optimizer's",
+            trains=Backprop.properties(BackpropHyperparameters(), network).trains | {"non_differentiable"},
+        )
+
     def setup(self, network: Network, objective: Objective, hyperparameters: Any, streams: StreamBook) -> None:
         settings = {**hyperparameters.model_dump(), "trained_layers": "output", "through_discrete": "zero"}
         super().setup(network, objective, BackpropHyperparameters(**settings), streams)
@@ -55,8 +72,13 @@ class BackpropCheckpointed(Backprop):
 
     @staticmethod
     def complete(hyperparameters: Any, network: Any, training: Any) -> Any:
+        _refuse_recurrent("backprop_checkpointed", network)
         Backprop.complete(_checkpointed(hyperparameters), network, training)
         return hyperparameters
+
+    @staticmethod
+    def properties(hyperparameters: Any, network: Any) -> Properties:
+        return _feed_forward(network)
 
     def setup(self, network: Network, objective: Objective, hyperparameters: Any, streams: StreamBook) -> None:
         super().setup(network, objective, _checkpointed(hyperparameters), streams)
@@ -79,15 +101,13 @@ class BackpropExtraHeads(Backprop):
 
     @staticmethod
     def complete(hyperparameters: Any, network: Any, training: Any) -> Any:
-        if network.kind == "recurrent":
-            raise UnsupportedNetwork(
-                "#/network/kind",
-                "backprop_extra_heads puts a head on each hidden layer of a feed-forward network; choose another kind.",
-                got="recurrent",
-                allowed=["mlp", "convnet", "resnet", "residual_mlp"],
-            )
+        _refuse_recurrent("backprop_extra_heads", network)
         Backprop.complete(_without_heads(hyperparameters), network, training)
         return hyperparameters
+
+    @staticmethod
+    def properties(hyperparameters: Any, network: Any) -> Properties:
+        return _feed_forward(network)
 
     def setup(self, network: Network, objective: Objective, hyperparameters: Any, streams: StreamBook) -> None:
         super().setup(network, objective, _without_heads(hyperparameters), streams)
@@ -139,3 +159,20 @@ def _head(layer: str, width: int, outputs: int, streams: StreamBook) -> nn.Linea
     with torch.no_grad():
         head.bias.zero_()
     return head
+
+
+def _feed_forward(network: Any) -> Properties:
+    """Backprop's properties, for feed-forward networks alone."""
+    properties = Backprop.properties(BackpropHyperparameters(), network)
+    return replace(properties, trains=properties.trains - {"recurrent"})
+
+
+def _refuse_recurrent(name: str, network: Any) -> None:
+    if network.kind == "recurrent":
+        raise UnsupportedNetwork(
+            "#/network/kind",
+            f"{name} works layer by layer of a feed-forward network, not along a sequence; choose another kind, "
+            "or train recurrent networks with backprop.",
+            got="recurrent",
+            allowed=sorted(_feed_forward(network).trains),
+        )

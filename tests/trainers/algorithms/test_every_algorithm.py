@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainers import checkpoint as checkpoints
-from trainers import fit, list_algorithms
+from trainers import fit, list_algorithms, list_networks
 from trainers.assembly import assemble
 from trainers.describe import describe
 from trainers.errors import Diverged, SpecError
@@ -135,6 +135,21 @@ def test_unknown_hyperparameters_are_refused_by_name(algorithm: str) -> None:
     with pytest.raises(SpecError) as refusal:
         resolve_parts(spec)
     assert refusal.value.errors[0].pointer == "#/hyperparameters/learning_rat"
+
+
+@EVERY
+@pytest.mark.parametrize("kind", list_networks())
+def test_it_trains_the_networks_it_declares_and_refuses_the_others_with_a_reason(algorithm: str, kind: str) -> None:
+    dataset = "sequential_mnist" if kind == "recurrent" else "mnist"
+    cell = {"cell": "tanh"} if kind == "recurrent" else {}
+    spec = {"algorithm": algorithm, "dataset": dataset, "network": {"kind": kind, **cell}}
+    if kind in describe(algorithm)["trains"]:
+        assert resolve_parts(spec).spec.network["kind"] == kind
+        return
+    with pytest.raises(SpecError) as refusal:
+        resolve_parts(spec)
+    assert refusal.value.errors[0].pointer.startswith("#/network")
+    assert len(refusal.value.sentence) > 30
 
 
 @EVERY
