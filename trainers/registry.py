@@ -73,6 +73,7 @@ ALGORITHMS = Registry(
         "difference_target_propagation": (
             "trainers.algorithms.difference_target_propagation:DifferenceTargetPropagation"
         ),
+        "hsic_bottleneck": "trainers.algorithms.hsic_bottleneck:HSICBottleneck",
         "synthetic_gradients": "trainers.algorithms.synthetic_gradients:SyntheticGradients",
     },
 )

@@ -3,6 +3,7 @@
     looking.py     runs the network with nothing that moves: no dropout, no statistics, no generator
     layers.py      what is measured of each layer at a diagnosed step: signal, update, dead and saturated units
     angle.py       each layer's direction against backprop's, and against what a random signal would score
+    dependence.py  how much each layer depends on input and label, by normalised HSIC
     verdicts.py    the numbers in words: vanishing, exploding, dead, saturated, healthy
     diagnosis.py   one run's diagnosis: before and after a step, its events, its state, its summary
     table.py       rows as a table for people
@@ -18,6 +19,7 @@ A row is a JSON-ready dict, one a layer, bottom to top; blank values are None:
     activation_mean, activation_std   over batch and units
     angle_cosine       between the step's direction and backprop's on the same batch; None for backprop itself
     angle_null         the root mean square of the cosine that a random teaching signal scores there
+    nhsic_input, nhsic_label   how much the layer depends on input and label (dependence.py); classification only
     details            the algorithm's own quantities of this layer, by name
 """
 

@@ -14,6 +14,7 @@ from trainers.algorithms.base import Batch, Moment, StepReport
 from trainers.assembly import Parts
 from trainers.diagnostics import layers
 from trainers.diagnostics.angle import Gradients, backprop_gradients, cosines, random_cosines
+from trainers.diagnostics.dependence import dependences
 from trainers.diagnostics.looking import weights_by_layer
 from trainers.diagnostics.verdicts import CURES, Verdict, suspected_dead, verdicts
 
@@ -27,6 +28,8 @@ QUANTITIES = (
     "activation_std",
     "angle_cosine",
     "angle_null",
+    "nhsic_input",
+    "nhsic_label",
 )
 
 
@@ -76,7 +79,7 @@ class Diagnosis:
                 layer: {name: weight.detach().clone() for name, weight in each.items()}
                 for layer, each in weights.items()
             },
-            layers.activity(network, batch, carried),
+            {**layers.activity(network, batch, carried), **dependences(network, self.parts.objective, batch)},
             gradients,
             null,
         )

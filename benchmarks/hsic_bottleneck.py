@@ -1,0 +1,144 @@
+"""Runs the experiments of the HSIC bottleneck's recipes over seeds, and its searches; a finished run is one JSON line.
+
+    python benchmarks/hsic_bottleneck.py --experiment unformatted-mnist --seeds 1-5
+    python benchmarks/hsic_bottleneck.py --experiment search-backprop --seeds 11
+    python benchmarks/hsic_bottleneck.py --report
+
+A run that is already in the file is skipped, so the command may be stopped and repeated at will; a stopped run begins
+anew. `--report` writes hsic.json, hsic.md and the plots from what is there. Searches run on seeds of their own and are
+judged on validation data. The data directory is ALTPROP_DATA_DIR.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainers import fit
+from trainers.errors import Diverged
+from trainers.events import Diagnostics, Event, Metrics
+from trainers.recipes import RECIPES
+from trainers.spec import TrainingSpec
+
+RESULTS = Path(__file__).parent / "results"
+RUNS = RESULTS / "hsic.runs.jsonl"
+PREFIX = "hsic-bottleneck-"
+RECIPE_EXPERIMENTS = tuple(name.removeprefix(PREFIX) for name in RECIPES if name.startswith(PREFIX))
+
+SEARCHES: dict[str, list[tuple[str, str, dict[str, list[Any]], int]]] = {
+    # experiment → (recipe, arm, hyperparameter → values, epochs); the paper's form
+    "search-backprop": [
+        (recipe, "backprop", {"learning_rate": [0.01, 0.03, 0.1]}, 1)
+        for recipe in ("unformatted-mnist", "unformatted-fashion-mnist", "unformatted-cifar10", "format-trained")
+    ],
+    "search-hsic": [("unformatted-mnist", "HSIC", {"learning_rate": [3e-4, 1e-3, 3e-3]}, 1)],
+}
+EXPERIMENTS = (*RECIPE_EXPERIMENTS, *SEARCHES)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", choices=EXPERIMENTS, action="append", help="may be repeated; default: recipes'")
+    parser.add_argument("--arm", action="append", help="only these arms; may be repeated")
+    parser.add_argument("--form", choices=["quick", "paper"], default="paper")
+    parser.add_argument("--seeds", default="1-5", help="e.g. 3 or 1-5")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=RUNS, help="the file of finished runs")
+    parser.add_argument("--report", action="store_true", help="only summarise what was run")
+    options = parser.parse_args()
+    if options.report:
+        from hsic_bottleneck_report import write_report
+
+        write_report(options.runs, RESULTS)
+        return
+    first, _, last = options.seeds.partition("-")
+    for seed in range(int(first), int(last or first) + 1):
+        for experiment in options.experiment or RECIPE_EXPERIMENTS:
+            for arm, spec, epochs in arms_of(experiment, options.form):
+                if options.arm is None or arm in options.arm:
+                    changed = seeded(spec, seed, options.epochs or epochs, options.threads)
+                    run_once(experiment, options.form, arm, changed, options.runs)
+
+
+def arms_of(experiment: str, form: str) -> Iterator[tuple[str, TrainingSpec, int | None]]:
+    """Arm, its spec, and other epochs than the spec's: of a recipe, or of a search."""
+    if experiment not in SEARCHES:
+        recipe = RECIPES[PREFIX + experiment].form("quick" if form == "quick" else "paper")
+        for arm, spec in recipe.arms.items():
+            yield arm, spec, None
+        return
+    for recipe_name, arm, values, epochs in SEARCHES[experiment]:
+        spec = RECIPES[PREFIX + recipe_name].form("paper").arms[arm]
+        for name, each in values.items():
+            for value in each:
+                changed = spec.model_copy(update={"hyperparameters": {**spec.hyperparameters, name: value}})
+                yield f"{recipe_name}, {arm}: {name} {value}", changed, epochs
+
+
+def seeded(spec: TrainingSpec, seed: int, epochs: int | None, threads: int) -> TrainingSpec:
+    """The recipe's spec for one seed, on the CPU."""
+    changes: dict[str, Any] = {"seed": seed, "threads": threads, "device": "cpu"}
+    if epochs is not None:
+        changes["epochs"] = epochs
+    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
+
+
+def run_once(experiment: str, form: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str, Any]:
+    """Run one run and append it to the file; a finished one is read from there."""
+    asked = spec.model_dump(mode="json", exclude_unset=True)
+    for line in finished(runs):
+        if (line["experiment"], line["arm"], line["asked"]) == (experiment, arm, asked):
+            return line
+    print(time.strftime("%H:%M:%S"), experiment, arm, f"seed {spec.training.seed}", flush=True)
+    curve: list[dict[str, Any]] = []
+    dependences: list[dict[str, Any]] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Metrics):
+            kept = {
+                name: round(value, 6)
+                for name, value in event.values.items()
+                if value is not None and (name.endswith(("accuracy", "loss", "objective")) or "hsic_" in name)
+            }
+            curve.append({"epoch": event.epoch, "passes": event.passes, "step": event.step, **kept})
+        elif isinstance(event, Diagnostics):
+            rows = [{key: row.get(key) for key in ("layer", "nhsic_input", "nhsic_label")} for row in event.layers]
+            dependences.append({"step": event.step, "layers": rows})
+
+    line: dict[str, Any] = {"experiment": experiment, "form": form, "arm": arm, "seed": spec.training.seed}
+    line |= {"asked": asked}
+    try:
+        outcome = fit(spec, on_event=keep)
+        result = outcome.result or {}
+        kept = (
+            "test_accuracy",
+            "validation_accuracy",
+            "per_class_accuracy",
+            "samples_per_second",
+            "seconds",
+            "machine",
+        )
+        line |= {"result": {key: result[key] for key in kept if key in result}}
+    except Diverged as diverged:
+        line |= {"result": None, "diverged": diverged.sentence}
+    line |= {"curve": curve}
+    if experiment == "in-backprop":
+        line |= {"dependences": dependences}
+    last = curve[-1].get("test_accuracy") if curve else None
+    print(time.strftime("%H:%M:%S"), "  test accuracy", last, flush=True)
+    runs.parent.mkdir(parents=True, exist_ok=True)
+    with runs.open("a") as file:
+        file.write(json.dumps(line, sort_keys=True) + "\n")
+    return line
+
+
+def finished(path: Path) -> list[Any]:
+    """The JSON lines of a file; none if there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+
+if __name__ == "__main__":
+    main()
