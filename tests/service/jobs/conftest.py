@@ -28,7 +28,7 @@ def make_job(user: Any) -> MakeJob:
 
     def make(*, owner: Any = user, training: dict[str, Any] | None = None, **options: Any) -> Job:
         spec = {
-            "algorithm": "backprop",
+            "algorithm": options.pop("algorithm", "backprop"),
             "dataset": "digits",
             "network": options.pop("network", {"kind": "mlp", "hidden": [16]}),
             "hyperparameters": options.pop("hyperparameters", {}),
