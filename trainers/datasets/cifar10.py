@@ -120,7 +120,7 @@ def read_batches(folder: Path, files: Sequence[KnownFile]) -> tuple["Tables", Fi
     remember_copies(folder, records)
     fingerprint = Fingerprint.of(
         records,
-        unofficial=f"The images in {folder} are a copy of CIFAR-10 whose bytes differ from the published files "
+        unofficial=f"The images in {folder.name} are a copy of CIFAR-10 whose bytes differ from the published files "
         "(perhaps recompressed with loss): figures from it are not exactly those of the official set.",
     )
     return Tables(np.concatenate(images[:-1]), train_labels, images[-1], labels[-1]), fingerprint

@@ -54,7 +54,7 @@ class Digits(Dataset[DigitsOptions]):
         sha256 = hashlib.sha256(content).hexdigest()
         fingerprint = Fingerprint.of(
             [FileRecord("digits.csv", sha256, official=sha256 == SHA256)],
-            unofficial=f"{path} is not the file that scikit-learn 1.5 to 1.7 carry: its SHA-256 is {sha256}.",
+            unofficial=f"{path.name} is not the file that scikit-learn 1.5 to 1.7 carry: its SHA-256 is {sha256}.",
         )
         train, test = every_nth_of_each_class(torch.from_numpy(labels), 5, seed=0, name="digits/test")
         classes: Any = labels.astype("int64")
