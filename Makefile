@@ -28,7 +28,7 @@ up: $(READY)  ## start the service here (PORT=8000 WORKERS=2), until Ctrl-C
 	$(BIN)/python manage.py up --port $(PORT) --workers $(WORKERS)
 
 test: lint  ## style, types, borders, then the tests
-	$(BIN)/python -m pytest -n 2 -q -m "not slow" $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q -m "not slow" $(TESTS)
 
 lint: $(READY) format types borders  ## ruff, mypy, import-linter
 

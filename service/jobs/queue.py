@@ -1,9 +1,11 @@
 """The claim: the next job that this worker can train, or none. Workers never wait for each other."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connection, transaction
 
 from service.jobs.lease import Lease
 from service.jobs.models import Job
@@ -71,7 +73,22 @@ SELECT * FROM claimed
 
 def claim(capacity: Capacity) -> tuple[Job, Lease] | None:
     """The next job, now running and ours, with the lease that proves it; None if there is nothing to do."""
-    parameters = {
+    for job in Job.objects.raw(_CLAIM, _parameters(capacity)):
+        return job, Lease(job.id, job.attempt, capacity.worker)
+    return None
+
+
+def explain(capacity: Capacity) -> str:
+    """How PostgreSQL carries out this worker's next claim; it is undone."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) " + _CLAIM, _parameters(capacity))
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+        transaction.set_rollback(True)
+    return plan
+
+
+def _parameters(capacity: Capacity) -> dict[str, Any]:
+    return {
         "queues": list(capacity.queues),
         "device": capacity.device,
         "cores": capacity.cores,
@@ -82,6 +99,3 @@ def claim(capacity: Capacity) -> tuple[Job, Lease] | None:
         "by": f"worker {capacity.name}",
         "lease": settings.ALTPROP_LEASE_SECONDS,
     }
-    for job in Job.objects.raw(_CLAIM, parameters):
-        return job, Lease(job.id, job.attempt, capacity.worker)
-    return None

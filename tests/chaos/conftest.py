@@ -1,5 +1,6 @@
 """One engine for all chaos tests of a pytest-xdist worker, and the run that disturbed ones are compared with."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +14,11 @@ from django.core.management import call_command
 
 from service.celery import app
 from service.jobs import lifecycle
+from service.jobs.errors import TransitionRefused
 from service.jobs.metrics import read_points
 from service.jobs.models import Job
 from service.jobs.states import TERMINAL
-from tests.chaos import gates
+from tests.chaos import alarms, gates
 from tests.chaos.engine import Engine, pointed_at
 from trainers.resolve import resolve
 from trainers.spec import TrainingSpec
@@ -24,20 +26,34 @@ from trainers.spec import TrainingSpec
 Submit = Callable[..., Job]
 
 
+@contextlib.contextmanager
+def open_engine(workers: int = 2) -> Iterator[Engine]:
+    """An engine with a migrated database that Django's connections go to, gates, alarms and a user, ready to train."""
+    with Engine(workers) as engine, pointed_at(engine.postgres.url):
+        before = app.conf.broker_url
+        _ring_at(engine.redis.url)
+        try:
+            call_command("migrate", verbosity=0)
+            gates.install()
+            alarms.install()
+            get_user_model().objects.create_user("alice")
+            engine.heal()
+            engine.wait_for_workers()
+            yield engine
+        finally:
+            _ring_at(before)
+
+
+def _ring_at(broker: str) -> None:
+    """Messages of this process go there from now on; a pool of connections that was closed would refuse them all."""
+    app.conf.broker_url = broker
+    app._after_fork()  # forgets its pools, as it does in a new process
+
+
 @pytest.fixture(scope="session")
 def whole_engine(django_test_environment: None, django_db_blocker: Any) -> Iterator[Engine]:
-    with Engine() as engine, django_db_blocker.unblock(), pointed_at(engine.postgres.url):
-        before = app.conf.broker_url
-        app.conf.broker_url = engine.redis.url
-        app.pool.force_close_all()
-        call_command("migrate", verbosity=0)
-        gates.install()
-        get_user_model().objects.create_user("alice")
-        engine.heal()
-        engine.wait_for_workers()
+    with django_db_blocker.unblock(), open_engine() as engine:
         yield engine
-        app.pool.force_close_all()
-        app.conf.broker_url = before
 
 
 @pytest.fixture
@@ -70,11 +86,17 @@ SPEC: TrainingSpec = resolve(
 
 
 @pytest.fixture
-def submit(engine: Engine) -> Submit:
+def submit(engine: Engine) -> Iterator[Submit]:
+    """Makes a job; one that a failed test leaves behind keeps no worker from the next test."""
+
     def submit(spec: TrainingSpec = SPEC, **options: Any) -> Job:
         return lifecycle.create_job(get_user_model().objects.get(), spec, **options)
 
-    return submit
+    yield submit
+    engine.heal()
+    for job in Job.objects.exclude(state__in=TERMINAL):
+        with contextlib.suppress(TransitionRefused):
+            lifecycle.request_cancel(job, by="the next test")
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
-"""The job engine in real processes, to be killed: its own Postgres and Redis, Celery workers, maintenance and beat."""
+"""The job engine in real processes, to be killed: Postgres, Redis, Celery workers, maintenance, beat, and the API."""
 
 import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,13 +17,13 @@ from django.db import InterfaceError, OperationalError, connection, connections
 
 from service.jobs.models import Job, Worker
 from service.jobs.states import TERMINAL, State
-from service.local_stack import processes
+from service.local_stack import ports, processes, programs
 from service.local_stack.postgres import RunningPostgres, start_postgres
 from service.local_stack.redis import RunningRedis, start_redis
 from tests.service.servers import PLACEHOLDERS
 
 PROJECT = Path(__file__).resolve().parents[2]
-PATIENCE = 40.0
+PATIENCE = 90.0  # for a busy machine; nothing waits so long on a free one
 POLL_SECONDS = 0.02
 MARK = "ALTPROP_STACK"
 
@@ -50,6 +51,7 @@ class Engine:
         self.mark = f"{MARK}={self.folder.name}"
         self.programs: dict[str, subprocess.Popen[bytes]] = {}
         self.logs: dict[str, Path] = {}
+        self.api_port: int | None = None  # none until a test asks for the API, which is slow to start
 
     def __enter__(self) -> "Engine":
         self.postgres: RunningPostgres = start_postgres(self.folder / "postgres")  # durable: it will be killed
@@ -76,21 +78,33 @@ class Engine:
         if self.redis.process.poll() is not None:
             self.redis.stop()
             self.redis = start_redis(self.folder / "redis", port=self.redis.port)
-        for name in ("maintenance", "beat", *self.names):
+        for name in ("maintenance", "beat", *self.names, *(["api"] if self.api_port else [])):
             if name not in self.programs or self.programs[name].poll() is not None:
                 self.start(name)
 
+    def serve(self) -> str:
+        """Address of the API, which listens; from now on it is kept whole like the rest."""
+        self.api_port = self.api_port or ports.free_port()
+        self.heal()
+        wait_until(self._api_listens, "the API")
+        return f"http://{ports.LOOPBACK}:{self.api_port}/api/v1/"
+
+    def serve_no_more(self) -> None:
+        """A program less to pay for."""
+        self.kill("api")
+        del self.programs["api"]
+        self.api_port = None
+
+    def _api_listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((ports.LOOPBACK, self.api_port), timeout=1):
+            return True
+        return False
+
     def start(self, name: str) -> None:
-        command = {
-            "maintenance": ["worker", "-Q", "maintenance", "-P", "threads", "-c", "2", "-n", "maintenance@%h"],
-            "beat": ["beat", "--scheduler", "celery.beat.Scheduler"],
-        }.get(name, ["worker", "-Q", "cpu", "-P", "prefork", "-c", "1", "-n", f"{name}@%h"])
-        if command[0] == "worker":
-            command += ["--without-gossip", "--without-mingle"]
         self.logs[name] = self.folder / f"{name}.log"
         with self.logs[name].open("ab") as log:
             self.programs[name] = subprocess.Popen(
-                [sys.executable, "-m", "celery", "--quiet", "-A", "service", *command, "--loglevel", "INFO"],
+                self._command(name),
                 cwd=PROJECT,
                 env=self.environment(name),
                 stdin=subprocess.DEVNULL,
@@ -98,6 +112,18 @@ class Engine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _command(self, name: str) -> list[str]:
+        if name == "api":
+            assert self.api_port is not None
+            return list(programs.api(self.api_port).command)
+        command = {
+            "maintenance": ["worker", "-Q", "maintenance", "-P", "threads", "-c", "2", "-n", "maintenance@%h"],
+            "beat": ["beat", "--scheduler", "celery.beat.Scheduler"],
+        }.get(name, ["worker", "-Q", "cpu", "-P", "prefork", "-c", "1", "-n", f"{name}@%h"])
+        if command[0] == "worker":
+            command += ["--without-gossip", "--without-mingle"]
+        return [sys.executable, "-m", "celery", "--quiet", "-A", "service", *command, "--loglevel", "INFO"]
 
     def environment(self, name: str) -> dict[str, str]:
         return {
@@ -151,6 +177,27 @@ class Engine:
     def everything(self) -> set[processes.Process]:
         """All processes that ever came of our programs and still live."""
         return processes.relatives([p.pid for p in self.programs.values()], self.mark)
+
+    def orphans(self) -> set[processes.Process]:
+        """Those of them that no living program of ours stands above."""
+        heads = [p.pid for p in self.programs.values() if p.poll() is None]
+        return self.everything() - processes.family(heads, processes.running())
+
+    def kill(self, name: str) -> None:
+        """kill -9 of a program's main process."""
+        self.programs[name].kill()
+        self.programs[name].wait()
+
+    def stop_postgres(self) -> None:
+        """At once, as when the machine loses power; it recovers from its log."""
+        self.postgres.process.send_signal(signal.SIGQUIT)
+        self.postgres.process.wait()
+
+    def wipe_redis(self) -> None:
+        """Killed, with all that it had."""
+        self.redis.process.kill()
+        self.redis.process.wait()
+        shutil.rmtree(self.folder / "redis" / "data")
 
 
 def children_of(pid: int) -> list[int]:

@@ -5,7 +5,7 @@ the machine is, and the code under test knows nothing of it.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -17,6 +17,8 @@ from tests.chaos.engine import wait_until
 LOCK = 47_11
 
 _MOMENTS = {
+    # a request has been read and checked, and its job is about to be stored
+    "posted": ("INSERT", "jobs_job", "NEW.id", "true"),
     # the first word of the trainer is about to be stored
     "claimed": ("INSERT", "jobs_event", "NEW.job_id", "NEW.type = 'started'"),
     # points between two checkpoints
@@ -31,7 +33,8 @@ _MOMENTS = {
     # the finishing one
     "last_write": ("UPDATE", "jobs_job", "NEW.id", "NEW.state = 'succeeded'"),
 }
-MOMENTS = tuple(_MOMENTS)
+MOMENTS = tuple(moment for moment in _MOMENTS if moment != "posted")
+"""Those of a job that a worker holds."""
 
 
 def install() -> None:
@@ -43,7 +46,8 @@ def install() -> None:
                 CREATE FUNCTION chaos_{moment}() RETURNS trigger LANGUAGE plpgsql AS $$
                 DECLARE about uuid := {job};
                 BEGIN
-                    IF {condition} AND EXISTS (SELECT FROM chaos_gate WHERE job = about AND moment = '{moment}') THEN
+                    IF {condition} AND EXISTS (SELECT FROM chaos_gate
+                                               WHERE COALESCE(job, about) = about AND moment = '{moment}') THEN
                         PERFORM pg_advisory_xact_lock({LOCK});
                     END IF;
                     RETURN NEW;
@@ -57,12 +61,23 @@ def install() -> None:
 @contextlib.contextmanager
 def stopped_at(job: Job, moment: str, address: str) -> Iterator[None]:
     """Within the block the job's supervisor stands at that moment; afterwards it goes on, if it still can."""
+    with closed(moment, address, job) as reached:
+        reached()
+        yield
+
+
+@contextlib.contextmanager
+def closed(moment: str, address: str, job: Job | None = None) -> Iterator[Callable[[], None]]:
+    """Within the block nobody passes that moment of this job, or of any; call what it gives to wait for one who would.
+
+    For a moment that comes soon: the gate is closed before the job is made.
+    """
     with psycopg.connect(address, autocommit=True) as holder:
         holder.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        holder.execute("INSERT INTO chaos_gate VALUES (%s, %s)", [job.pk, moment])
+        holder.execute("DELETE FROM chaos_gate")  # of a test that stopped the server
+        holder.execute("INSERT INTO chaos_gate VALUES (%s, %s)", [job.pk if job else None, moment])
         try:
-            wait_until(lambda: _somebody_waits(holder), f"{moment} of {job.pk}")
-            yield
+            yield lambda: wait_until(lambda: _somebody_waits(holder), moment)
         finally:
             with contextlib.suppress(psycopg.OperationalError):  # the test may have stopped the server
                 holder.execute("DELETE FROM chaos_gate")

@@ -1,8 +1,5 @@
 """Whatever is killed, and whenever: the job ends once, with the weights and points of a run that was left alone."""
 
-import os
-import shutil
-import signal
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +7,9 @@ import pytest
 from service.jobs.models import Job
 from tests.chaos.conftest import Submit, assert_same_run
 from tests.chaos.engine import Engine, kill
-from tests.chaos.gates import MOMENTS, stopped_at
+from tests.chaos.gates import MOMENTS, closed
+
+pytestmark = pytest.mark.xdist_group("chaos")  # one engine, whatever the number of workers
 
 
 def kill_trainer(engine: Engine, job: Job) -> None:
@@ -24,31 +23,44 @@ def kill_supervisor(engine: Engine, job: Job) -> None:
 
 def kill_worker(engine: Engine, job: Job) -> None:
     """Its main process; the child is ended by its death signal."""
-    program = engine.programs[engine.worker_of(job)]
-    program.kill()
-    program.wait()
+    engine.kill(engine.worker_of(job))
 
 
 def kill_maintenance(engine: Engine, job: Job) -> None:
-    for name in ("maintenance", "beat"):
-        engine.programs[name].kill()
-        engine.programs[name].wait()
+    engine.kill("maintenance")
+
+
+def kill_beat(engine: Engine, job: Job) -> None:
+    engine.kill("beat")
 
 
 def stop_postgres(engine: Engine, job: Job) -> None:
-    """At once, as when the machine loses power; it recovers from its log."""
-    os.kill(engine.postgres.process.pid, signal.SIGQUIT)
-    engine.postgres.process.wait()
+    engine.stop_postgres()
 
 
 def wipe_redis(engine: Engine, job: Job) -> None:
-    """Killed, with all that it had."""
-    engine.redis.process.kill()
-    engine.redis.process.wait()
-    shutil.rmtree(engine.folder / "redis" / "data")
+    engine.wipe_redis()
 
 
-KILLS = (kill_trainer, kill_supervisor, kill_worker, kill_maintenance, stop_postgres, wipe_redis)
+def kill_everything(engine: Engine, job: Job) -> None:
+    """All at once, as when the machine loses power."""
+    kill(engine.trainer_of(job))
+    for name in engine.programs:
+        engine.kill(name)
+    engine.wipe_redis()
+    engine.stop_postgres()
+
+
+KILLS = (
+    kill_trainer,
+    kill_supervisor,
+    kill_worker,
+    kill_maintenance,
+    kill_beat,
+    stop_postgres,
+    wipe_redis,
+    kill_everything,
+)
 QUICK = [
     (kill_trainer, "mid_epoch"),
     (kill_supervisor, "last_write"),
@@ -61,7 +73,7 @@ REST = [
     (do, moment)
     for do in KILLS
     for moment in MOMENTS
-    if (do, moment) not in QUICK and (do, moment) != (kill_trainer, "last_write")
+    if (do, moment) not in QUICK and not (do in (kill_trainer, kill_everything) and moment == "last_write")
 ]
 
 
@@ -73,8 +85,9 @@ REST = [
 def test_a_disturbed_job_ends_bit_identical(
     engine: Engine, submit: Submit, undisturbed: Job, do: Callable[[Engine, Job], None], moment: str
 ) -> None:
-    job = submit()
-    with stopped_at(job, moment, engine.postgres.url):
+    with closed(moment, engine.postgres.url) as reached:
+        job = submit()
+        reached()
         do(engine, job)
     engine.heal()
     assert_same_run(engine.wait_for_end(job), undisturbed)

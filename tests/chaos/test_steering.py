@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from django.db import connection
 
 from service.jobs import lifecycle
@@ -13,8 +14,11 @@ from service.jobs.models import Job
 from service.jobs.states import State
 from service.local_stack import processes
 from tests.chaos.conftest import SPEC, Submit, assert_same_run
-from tests.chaos.engine import Engine, wait_until
+from tests.chaos.engine import PATIENCE, Engine, wait_until
 from tests.chaos.gates import stopped_at
+from tests.service.servers import PLACEHOLDERS
+
+pytestmark = pytest.mark.xdist_group("chaos")  # one engine, whatever the number of workers
 
 LONG = SPEC.model_copy(update={"training": SPEC.training.model_copy(update={"epochs": 100_000})})
 
@@ -24,13 +28,20 @@ def wait_for_training(engine: Engine, job: Job) -> None:
     wait_until(lambda: job.checkpoints.published().exists(), "a checkpoint")
 
 
-def test_no_celery_process_pays_for_torch(engine: Engine, submit: Submit) -> None:
+def test_no_celery_process_pays_for_torch_and_no_trainer_knows_a_server(engine: Engine, submit: Submit) -> None:
     job = submit(LONG)
     wait_for_training(engine, job)
     mapped = {p.pid: "libtorch" in Path(f"/proc/{p.pid}/maps").read_text() for p in engine.everything()}
     assert mapped[engine.trainer_of(job)]
     assert not mapped[engine.supervisor_of(job)]
     assert not any(mapped[program.pid] for program in engine.programs.values())
+    # Its supervisor knows the servers; it does not.
+    known_above, known = (
+        Path(f"/proc/{pid}/environ").read_text() for pid in (engine.supervisor_of(job), engine.trainer_of(job))
+    )
+    for secret in (engine.postgres.url, engine.redis.url, PLACEHOLDERS["SECRET_KEY"]):
+        assert secret in known_above
+        assert secret not in known
     lifecycle.request_cancel(job, by="alice")
     engine.wait_for_state(job, State.CANCELLED)
 
@@ -67,10 +78,11 @@ def test_a_worker_stopped_in_good_order_hands_its_job_back(engine: Engine, submi
     with stopped_at(job, "mid_epoch", engine.postgres.url):
         name = engine.worker_of(job)
         engine.programs[name].terminate()
-    assert engine.programs[name].wait(20) == 0
-    reasons = list(job.transitions.values_list("reason", flat=True))
-    assert "worker_stopping" in reasons
+    assert engine.programs[name].wait(PATIENCE) == 0
+    handed_back = job.transitions.get(reason="worker_stopping").sentence
     assert_same_run(engine.wait_for_end(job), undisturbed)
+    resumed_at = job.events.filter(type="started").last().data["resumed_at"]
+    assert f"at step {resumed_at:,};" in handed_back  # not one step is trained again
     assert job.failures == 0
     assert job.worker_name != name
 

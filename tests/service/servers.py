@@ -88,8 +88,7 @@ def _redis() -> str:
     server = start_redis(_server_folder() / "redis")
     atexit.register(server.stop)
     app.conf.broker_url = server.url
-    app.pool.force_close_all()
-    atexit.register(app.pool.force_close_all)
+    app._after_fork()  # lets go of the pool made for the address before; closing that one would leave it closed
     return server.url
 
 

@@ -1,6 +1,7 @@
 """Which job a worker gets, and that no other gets it too."""
 
 import datetime
+import re
 import threading
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db.models.functions import Now
 from service.jobs import dispatch
 from service.jobs.models import Job
 from service.jobs.presence import Identity
-from service.jobs.queue import Capacity, claim
+from service.jobs.queue import Capacity, claim, explain
 from service.jobs.states import State
 
 WORKER = Identity.new("cpu-1", cores=2)
@@ -86,10 +87,8 @@ def test_a_waiting_queue_is_rung_once_and_a_sleeping_job_is_not(make_job: Any) -
     assert dispatch.waiting_queues() == ["cpu", "named"]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_two_workers_that_race_never_get_the_same_job(make_job: Any) -> None:
-    first = make_job()
-    count = 1_000
+def multiply(job: Job, count: int) -> None:
+    """So many jobs like this one, itself included."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -99,8 +98,27 @@ def test_two_workers_that_race_never_get_the_same_job(make_job: Any) -> None:
                    sentence, attempt, failures, max_failures, worker_name, seconds_trained
             FROM jobs_job, generate_series(2, %s) WHERE id = %s
             """,
-            [count, first.pk],
+            [count, job.pk],
         )
+
+
+@pytest.mark.django_db
+def test_a_claim_reads_one_job_off_its_index_however_many_wait(make_job: Any) -> None:
+    multiply(make_job(), 3_000)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE jobs_job")
+    plan = explain(capacity())
+    assert "jobs_job_claim" in plan
+    assert "Seq Scan on jobs_job" not in plan
+    assert not re.search(r"actual rows=\d{2,}", plan), plan  # at no place of the plan are there many
+    assert Job.objects.filter(state="queued").count() == 3_000  # nothing was claimed by looking
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_that_race_never_get_the_same_job(make_job: Any) -> None:
+    first = make_job()
+    count = 1_000
+    multiply(first, count)
     got: list[list[object]] = [[], []]
     start = threading.Barrier(2)
 

@@ -134,6 +134,55 @@ def test_a_wish_against_the_finish_in_both_orders(make_job: Any, wish_of_user: s
     assert (job.state, job.result) == (State.SUCCEEDED, {"done": True})
 
 
+@pytest.mark.parametrize(("wish_of_user", "after"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_a_wish_against_the_loss_of_the_worker_in_both_orders(make_job: Any, wish_of_user: str, after: str) -> None:
+    ask = {"cancel": lifecycle.request_cancel, "pause": lifecycle.request_pause}[wish_of_user]
+    for wish_comes_first in (True, False):
+        job = make_job()
+        lease = taken()
+        if wish_comes_first:
+            ask(job, by="alice")
+        Job.objects.filter(pk=job.pk).update(lease_until=Now() - datetime.timedelta(seconds=1))
+        reaper.free_lost_jobs()
+        if not wish_comes_first:
+            job.refresh_from_db()
+            assert (job.state, job.reason) == (State.QUEUED, "worker_lost")
+            ask(job, by="alice")
+        job.refresh_from_db()
+        assert job.state == after
+        assert job.transitions.filter(target=after).count() == 1
+        assert wish(lease) is None
+
+
+@pytest.mark.parametrize("wish_of_user", ["cancel", "pause"])
+@pytest.mark.parametrize("first", ["wish", "failure"])
+def test_a_wish_against_a_failure_in_both_orders(make_job: Any, wish_of_user: str, first: str) -> None:
+    job = make_job()
+    lease = taken()
+    ask = {"cancel": lifecycle.request_cancel, "pause": lifecycle.request_pause}[wish_of_user]
+    if first == "wish":
+        ask(job, by="alice")
+        lifecycle.fail(lease, Reason.DIVERGED, "It diverged.", seconds_trained=1.0)
+    else:
+        lifecycle.fail(lease, Reason.DIVERGED, "It diverged.", seconds_trained=1.0)
+        with pytest.raises(lifecycle.TransitionRefused, match="A job that is failed cannot be"):
+            ask(job, by="alice")
+    job.refresh_from_db()
+    assert job.state == (State.CANCELLED if (wish_of_user, first) == ("cancel", "wish") else State.FAILED)
+
+
+def test_the_pause_after_a_killed_trainer_doubles_up_to_five_minutes(make_job: Any) -> None:
+    job = make_job(max_failures=100)
+    pauses = []
+    for _ in range(11):
+        lease = taken()
+        job = lifecycle.lose_trainer(lease, "The trainer process was killed (signal 9)", seconds_trained=1.0)
+        pauses.append((job.not_before - job.state_at).total_seconds())
+        assert claim(Identity.new("cpu-1", cores=2).capacity) is None  # it sleeps
+        Job.objects.filter(pk=job.pk).update(not_before=None)
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
 def test_a_job_that_waited_too_long_fails(make_job: Any) -> None:
     job, patient = make_job(max_pending_seconds=10), make_job(max_pending_seconds=10_000)
     assert reaper.fail_forgotten_jobs() == 0

@@ -144,6 +144,18 @@ def test_a_full_database_says_so_and_leaves_nothing_half_visible(worker: ThisWor
     assert job.checkpoints.published().count() == 1
 
 
+def test_a_network_that_does_not_fit_into_memory_is_told_apart(worker: ThisWorker, make_job: Any) -> None:
+    wide = {"kind": "mlp", "hidden": [60_000, 60_000]}
+    job = make_job(network=wide)
+    # No more address space than this for the trainer that waits, as in a small container: the weights alone need 14 GB.
+    resource.prlimit(trainer(), resource.RLIMIT_AS, (10 << 30, 10 << 30))
+    job = ended(job, worker)
+    assert (job.state, job.reason) == (State.FAILED, "out_of_memory")
+    assert "does not fit into memory" in job.sentence
+    assert job.failures == 0
+    assert any("Traceback" in line.text for line in job.log_lines.all())
+
+
 def test_a_trainer_knows_no_address_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"):
         monkeypatch.setenv(name, "a secret")
