@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.http import Http404, HttpResponse
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from pydantic import Field
@@ -19,7 +20,7 @@ from service.api.experiment_shape import ReportShown
 from service.api.experiments import find_experiment
 from service.api.negotiation import AnyAccepted
 from service.api.openapi import answers, refusals
-from service.api.problem import Conflict
+from service.api.problem import MEDIA_TYPE, Conflict
 from service.api.query import Query, parameters, parse_query
 from service.comparison.errors import ComparisonError
 from service.experiments.reporting import FORMATS, NothingToReport, Report, report_of
@@ -29,14 +30,12 @@ CLOSED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-act
 
 ACCEPTED = {
     "application/json": "json",
-    "application/problem+json": "json",
-    "application/*": "json",
-    "*/*": "json",
     "text/html": "html",
-    "text/*": "html",
     "text/markdown": "markdown",
     "application/x-latex": "latex",
+    MEDIA_TYPE: "json",
 }
+"""Formats by media type; of those that are equally welcome the first."""
 
 
 class ReportQuery(Query):
@@ -87,9 +86,12 @@ class ReportView(ExperimentPart):
         wanted = parse_query(ReportQuery, request).format or _accepted(request)
         report = self.report()
         if wanted == "json":
-            return tagged(request, report.json())
-        kind, make = FORMATS[wanted]
-        return _file(make(report), kind, {"Vary": "Accept"})
+            answer: HttpResponse | Response = tagged(request, report.json())
+        else:
+            kind, make = FORMATS[wanted]
+            answer = _file(make(report), kind)
+        patch_vary_headers(answer, ["Accept"])
+        return answer
 
 
 class ReportTableView(ExperimentPart):
@@ -132,12 +134,11 @@ class PlotView(ExperimentPart):
 
 
 def _accepted(request: Request) -> str:
-    """The first format of the Accept header that there is. Raises NotAcceptable."""
-    kinds = [kind.split(";")[0].strip() for kind in request.META.get("HTTP_ACCEPT", "*/*").split(",")]
-    for kind in kinds:
-        if kind in ACCEPTED:
-            return ACCEPTED[kind]
-    raise NotAcceptable
+    """The format that the Accept header likes best. Raises NotAcceptable."""
+    kind = request._request.get_preferred_type(list(ACCEPTED))
+    if kind is None:
+        raise NotAcceptable
+    return ACCEPTED[kind]
 
 
 def _file(content: str | bytes, kind: str, headers: Mapping[str, Any] | None = None) -> HttpResponse:

@@ -169,6 +169,9 @@ def test_the_report_comes_in_every_format(alice: Person) -> None:
         text = asked.content.decode().replace("\\", "")
         assert all(arm in text for arm in arms[1:])
     page = alice.get(f"experiments/{id}/report", accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    rather_json = alice.get(f"experiments/{id}/report", accept="text/html;q=0.1, application/json")
+    assert rather_json.json() == data
+    assert all("Accept" in answer.headers["Vary"] for answer in (page, rather_json))
     assert "<b>bold</b>" not in page.content.decode()
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     table = alice.get(f"experiments/{id}/report.csv")
