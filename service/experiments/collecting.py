@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from django.db.models import BooleanField, F, Func
 from numpy.typing import NDArray
 
 from service.comparison.runs import (
@@ -185,12 +186,20 @@ def _epochs(steps: NDArray[Any], finished: NDArray[Any]) -> Floats:
 # Health of the layers ------------------------------------------------------------------------------------------------
 
 
+HAS_SIGNALS = Func(
+    F("layers"),
+    template="jsonb_path_exists(%(expressions)s, '$[*].signal_norm ? (@ != null)')",
+    output_field=BooleanField(),
+)
+
+
 def _health(jobs: Sequence[Job]) -> dict[UUID, Diagnostics]:
-    moments: dict[UUID, list[int]] = defaultdict(list)
+    moments: dict[UUID, dict[bool, list[int]]] = defaultdict(lambda: {True: [], False: []})
     every = Diagnostic.objects.filter(job__in=[job.pk for job in jobs]).order_by("job_id", "step")
-    for job, number in every.values_list("job_id", "id"):
-        moments[job].append(number)
-    chosen = [number for numbers in moments.values() for number in _spread(numbers)]
+    for job, number, signals in every.values_list("job_id", "id", HAS_SIGNALS):
+        moments[job][signals].append(number)
+    # Moments of passes that send no signals (of inverses, say) only where there are no others.
+    chosen = [number for found in moments.values() for number in _spread(found[True] or found[False])]
     rows: dict[UUID, list[Diagnostic]] = defaultdict(list)
     for row in Diagnostic.objects.filter(id__in=chosen).order_by("job_id", "step"):
         rows[row.job_id].append(row)

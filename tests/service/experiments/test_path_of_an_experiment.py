@@ -94,6 +94,9 @@ def _check_formats(report: Report) -> None:
     assert {arm["name"] for arm in data["arms"]} == set(ARMS)
     assert "not enough seeds" in data["answer"]
     assert data["scorecard"]["frozen"]["accuracy"]["verdict"] == "not enough seeds"
+    health = {arm: data["scorecard"][arm]["gradient health"]["number"] for arm in ARMS[1:]}
+    assert "powers of ten" in health["difference_target_propagation"], health
+    assert health["frozen"] == "no number", "no signal reaches its hidden layers"
     assert data["missing_controls"] == ["backprop_checkpointed", "backprop_extra_heads"]
     assert data["provenance"]["request"]["seeds"] == 2
     assert set(data["plots"]) >= {"learning-curves-epoch", "learning-curves-flops", "seeds", "signal-by-depth"}
