@@ -1,5 +1,6 @@
 """`/experiments`: matrices of jobs, posted at once, followed and cancelled as one."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -22,7 +23,7 @@ from service.api.pagination import CursorPages
 from service.experiments import lifecycle
 from service.experiments.models import Experiment
 from service.experiments.presentation import present, present_all
-from service.experiments.request import ExperimentRequest
+from service.experiments.request import ExperimentRequest, MoreSeeds
 
 
 class ExperimentViewSet(ApiViewSet, GenericAPIView[Experiment]):
@@ -65,12 +66,47 @@ class ExperimentViewSet(ApiViewSet, GenericAPIView[Experiment]):
         return tagged(request, _shown(find_experiment(request.user, id), request))
 
     @extend_schema(
+        summary="Add seeds to an experiment",
+        description="Every arm is trained with each of them too, as it was with those before.",
+        request=MoreSeeds,
+        parameters=[KEY],
+        responses=answers(ExperimentShown, 404, 409, 422, *BODY, status=202),
+    )
+    def seeds(self, request: Request, id: str) -> Response:
+        experiment = find_experiment(request.user, id)
+
+        def add() -> Response:
+            shown = _shown(lifecycle.add_seeds(experiment, object_in(request)), request)
+            return Response(shown, status=202, headers={"Location": shown["url"]})
+
+        return once(request, add)
+
+    @extend_schema(
         summary="Cancel all jobs of an experiment that have not ended",
         request=None,
         responses=answers(ExperimentShown, 404, 409, status=202),
     )
     def cancel(self, request: Request, id: str) -> Response:
-        experiment = lifecycle.request_cancel(find_experiment(request.user, id), by=request.user)
+        return self._steer(request, id, lifecycle.request_cancel)
+
+    @extend_schema(
+        summary="Pause all jobs of an experiment",
+        request=None,
+        responses=answers(ExperimentShown, 404, 409, status=202),
+    )
+    def pause(self, request: Request, id: str) -> Response:
+        return self._steer(request, id, lifecycle.request_pause)
+
+    @extend_schema(
+        summary="Resume all paused jobs of an experiment",
+        request=None,
+        responses=answers(ExperimentShown, 404, 409, status=202),
+    )
+    def resume(self, request: Request, id: str) -> Response:
+        return self._steer(request, id, lifecycle.resume)
+
+    def _steer(self, request: Request, id: str, move: Callable[..., Experiment]) -> Response:
+        experiment = move(find_experiment(request.user, id), by=request.user)
         return Response(_shown(experiment, request), status=202)
 
 

@@ -61,14 +61,21 @@ def plan(data: Mapping[str, Any]) -> Matrix:
         raise SpecError.of(_each_once(problems))
     return Matrix(
         request=request,
-        specs=tuple(
-            cell.spec.model_copy(update={"training": cell.spec.training.model_copy(update={"seed": seed})})
-            for seed in request.seed_list()
-            for cell in cells.values()
-        ),
+        specs=tuple(with_seed(cell.spec, seed) for seed in request.seed_list() for cell in cells.values()),
         workloads=tuple(_workloads(cells)),
         properties={algorithm: _declared(algorithm, cells) for algorithm in request.algorithms},
     )
+
+
+def with_seed(spec: TrainingSpec, seed: int) -> TrainingSpec:
+    """The same but for the seed."""
+    return spec.model_copy(update={"training": spec.training.model_copy(update={"seed": seed})})
+
+
+def seed_of(spec: TrainingSpec) -> int:
+    """Of a resolved spec, which always has one."""
+    assert spec.training.seed is not None
+    return spec.training.seed
 
 
 def _check_whole(request: ExperimentRequest) -> Iterator[FieldError]:

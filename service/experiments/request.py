@@ -72,3 +72,16 @@ class ExperimentRequest(StrictModel):
     def size(self) -> int:
         """How many jobs it asks for."""
         return len(self.algorithms) * len(self.datasets) * len(self.network_list()) * len(self.seed_list())
+
+
+class MoreSeeds(StrictModel):
+    """Further seeds for every arm of an experiment."""
+
+    seeds: list[Seed] = Field(min_length=1, max_length=MOST_JOBS, description="none of them in it yet")
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_once(cls, seeds: list[int]) -> list[int]:
+        if not _each_once(seeds):
+            raise ValueError("each seed must stand there once")
+        return seeds

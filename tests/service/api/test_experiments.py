@@ -138,6 +138,58 @@ def test_an_experiment_that_has_ended_cannot_be_cancelled(alice: Person) -> None
     assert answer.json()["type"] == "/errors/transition-refused"
 
 
+def test_all_jobs_are_paused_and_resumed_at_once(alice: Person, bob: Person) -> None:
+    id = start(alice)["id"]
+    end_next(0.9)
+    lease = claim_next()
+    paused = alice.post(f"experiments/{id}/pause")
+    assert paused.status_code == 202
+    assert paused.json()["counts"] == {"pausing": 1, "paused": 2, "succeeded": 1}
+    assert paused.json()["state"] == "running"
+    assert alice.post(f"experiments/{id}/pause").status_code == 409
+    lifecycle.finish_pause(lease, step=10, seconds_trained=1.0)
+    assert bob.post(f"experiments/{id}/resume").status_code == 404
+    assert alice.post(f"experiments/{id}/resume").json()["counts"] == {"queued": 3, "succeeded": 1}
+    assert alice.post(f"experiments/{id}/resume").status_code == 409
+
+
+def test_seeds_are_added_to_every_arm(alice: Person, bob: Person) -> None:
+    id = start(alice, hyperparameters={"frozen": {"learning_rate": 0.25}}, priority=7)["id"]
+    for accuracy in (0.9, 0.5, 0.91, 0.51):
+        end_next(accuracy)
+    assert alice.get(f"experiments/{id}").json()["state"] == "finished"
+    assert bob.post(f"experiments/{id}/seeds", {"seeds": [7]}).status_code == 404
+    answer = alice.post(f"experiments/{id}/seeds", {"seeds": [7, 3]})
+    assert answer.status_code == 202
+    grown = answer.json()
+    assert (grown["state"], grown["counts"]) == ("running", {"queued": 4, "succeeded": 4})
+    assert grown["request"]["seeds"] == [0, 1, 7, 3]
+    specs = [job.spec for job in Experiment.objects.get(pk=id).jobs]
+    for algorithm in ("backprop", "frozen"):
+        mine = [spec for spec in specs if spec["algorithm"] == algorithm]
+        assert [spec["training"].pop("seed") for spec in mine] == [0, 1, 7, 3]
+        assert all(spec == mine[0] for spec in mine)
+    assert set(Job.objects.values_list("priority", flat=True)) == {7}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "pointer"),
+    [([2, 1], "#/seeds/1"), ([], "#/seeds"), ([5, 5], "#/seeds"), (3, "#/seeds"), (list(range(2, 501)), "#/seeds")],
+)
+def test_seeds_that_cannot_be_added_are_refused(alice: Person, seeds: Any, pointer: str) -> None:
+    id = start(alice)["id"]
+    answer = alice.post(f"experiments/{id}/seeds", {"seeds": seeds})
+    assert answer.status_code == 400
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert Job.objects.count() == 4
+
+
+def test_a_cancelled_experiment_takes_no_seeds(alice: Person) -> None:
+    id = start(alice)["id"]
+    alice.post(f"experiments/{id}/cancel")
+    assert alice.post(f"experiments/{id}/seeds", {"seeds": [7]}).status_code == 409
+
+
 def test_the_time_left_follows_what_such_jobs_have_taken(alice: Person) -> None:
     id = start(alice)["id"]
     end_next(0.9)

@@ -30,7 +30,12 @@ from service.jobs.presence import Identity, show
 from tests.service.api.conftest import Person
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-TAKE_BODIES = {"POST /api/v1/jobs", "POST /api/v1/tokens", "POST /api/v1/experiments"}
+TAKE_BODIES = {
+    "POST /api/v1/jobs",
+    "POST /api/v1/tokens",
+    "POST /api/v1/experiments",
+    "POST /api/v1/experiments/{id}/seeds",
+}
 
 
 def test_the_document_is_valid_and_made_without_warnings(tmp_path: Any) -> None:
