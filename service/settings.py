@@ -37,6 +37,7 @@ USE_I18N = False
 INSTALLED_APPS = [
     "service.accounts",
     "service.jobs",
+    "service.experiments",
     "service.api",
     "service.panel",
     "service.local_stack",

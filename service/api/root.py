@@ -16,6 +16,7 @@ NAMES = (
     "datasets",
     "recipes",
     "jobs",
+    "experiments",
     "workers",
     "me",
     "tokens",

@@ -11,6 +11,8 @@ from service.api.datasets import DatasetViewSet
 from service.api.diagnostics import DiagnosticsView
 from service.api.errors import unknown_address
 from service.api.events import EventsView
+from service.api.experiment_reports import PlotView, ReportTableView, ReportView
+from service.api.experiments import ExperimentViewSet
 from service.api.health import HealthView
 from service.api.jobs import JobViewSet
 from service.api.logs import LogsView
@@ -57,6 +59,16 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<str:id>/checkpoints", JobCheckpointsView.as_view(), name="job-checkpoints"),
     path("checkpoints/<str:id>", CheckpointView.as_view(), name="checkpoint"),
     path("checkpoints/<str:id>/content", CheckpointContentView.as_view(), name="checkpoint-content"),
+    # Experiments
+    path("experiments", ExperimentViewSet.as_view({"get": "list", "post": "create"}), name="experiments"),
+    path("experiments/<str:id>", ExperimentViewSet.as_view(_ONE), name="experiment"),
+    path("experiments/<str:id>/cancel", ExperimentViewSet.as_view({"post": "cancel"}), name="experiment-cancel"),
+    path("experiments/<str:id>/pause", ExperimentViewSet.as_view({"post": "pause"}), name="experiment-pause"),
+    path("experiments/<str:id>/resume", ExperimentViewSet.as_view({"post": "resume"}), name="experiment-resume"),
+    path("experiments/<str:id>/seeds", ExperimentViewSet.as_view({"post": "seeds"}), name="experiment-seeds"),
+    path("experiments/<str:id>/report", ReportView.as_view(), name="experiment-report"),
+    path("experiments/<str:id>/report.csv", ReportTableView.as_view(), name="experiment-table"),
+    path("experiments/<str:id>/plots/<str:file>", PlotView.as_view(), name="experiment-plot"),
     # The service itself
     path("workers", WorkerViewSet.as_view(_LIST), name="workers"),
     path("me", MeView.as_view(), name="me"),

@@ -10,12 +10,14 @@ from service.celery import app
 logger = logging.getLogger(__name__)
 
 
-def ring(queue: str) -> None:
-    """Ring once in this queue. A broker that cannot be reached is no error: the next tick rings again."""
+def ring(queue: str) -> bool:
+    """Ring once in this queue; False where the broker cannot be reached, which is no error: the next tick rings."""
     try:
         app.send_task("service.jobs.tasks.ring", queue=queue, expires=settings.ALTPROP_DISPATCH_SECONDS, retry=False)
     except Exception as error:  # kombu, redis and the socket each have their own
         logger.warning("The broker could not be told of work in queue %s: %s", queue, error)
+        return False
+    return True
 
 
 def waiting_queues() -> list[str]:

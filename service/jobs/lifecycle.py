@@ -48,10 +48,12 @@ def create_job(
     start_from_checkpoint: Checkpoint | None = None,
     parent: Job | None = None,
     experiment: UUID | None = None,
+    announced: bool = True,
 ) -> Job:
     """A queued job that trains `spec`, which is resolved; workers hear of it when the transaction commits.
 
     queue: by default that of the spec's device, or the service's usual one where the device is open.
+    announced: False where the caller rings for many jobs at once.
     """
     training = spec.training
     device = training.device if training.device != "auto" else None
@@ -78,7 +80,8 @@ def create_job(
     job.save(force_insert=True)
     job.refresh_from_db()
     record_move(job, origin=None, by=_who(owner))
-    _ring(job)
+    if announced:
+        _ring(job)
     return job
 
 

@@ -13,10 +13,13 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.views import ChangeList
 
+from service.experiments.models import Experiment
+from service.experiments.presentation import standings, state_of
 from service.jobs.models import Job, Worker
 from service.panel import pages
-from service.panel.display import STATE_COLOURS, age, percent, score_of
+from service.panel.display import EXPERIMENT_COLOURS, STATE_COLOURS, age, percent, score_of
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -110,6 +113,60 @@ class JobAdmin(WatchedAdmin):
         return format_html(
             '<time datetime="{}" title="{}">{}</time>', job.created_at.isoformat(), job.created_at, age(job)
         )
+
+
+class ExperimentChangeList(ChangeList):
+    """Looks up where a page's jobs stand in one query."""
+
+    result_list: Any  # of the page
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        shown = list(self.result_list)
+        found = standings(shown)
+        for experiment in shown:
+            experiment.standing = found[experiment.pk]
+        self.result_list = shown
+
+
+@admin.register(Experiment)
+class ExperimentAdmin(WatchedAdmin):
+    """All experiments, newest first, each with its report."""
+
+    list_display = ("name", "shown_state", "shown_progress", "report", "its_jobs", "owner", "created")
+    list_display_links = None
+    search_fields = ("name", "id")
+    list_per_page = 50
+    list_select_related = ("owner",)
+    ordering = ("-created_at",)
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
+        return super().get_queryset(request).visible_to(request.user)
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
+        return ExperimentChangeList
+
+    @display(description="State", label=EXPERIMENT_COLOURS)
+    def shown_state(self, experiment: Experiment) -> str:
+        return state_of(experiment, experiment.standing)
+
+    @display(description="Jobs that have ended")
+    def shown_progress(self, experiment: Experiment) -> str:
+        return f"{experiment.standing.ended} of {experiment.standing.jobs}"
+
+    @display(description="Report")
+    def report(self, experiment: Experiment) -> str:
+        url = reverse("api:experiment-report", args=[experiment.pk])
+        return format_html('<a href="{}?format=html">Report</a>', url)
+
+    @display(description="Jobs")
+    def its_jobs(self, experiment: Experiment) -> str:
+        return format_html('<a href="{}?experiment={}">Jobs</a>', reverse("admin:jobs_job_changelist"), experiment.pk)
+
+    @display(description="Created", ordering="created_at")
+    def created(self, experiment: Experiment) -> str:
+        return f"{pages.moment(experiment.created_at)}"
 
 
 @admin.register(Worker)

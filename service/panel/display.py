@@ -17,6 +17,8 @@ STATE_COLOURS = {
     "cancelled": "default",
 }
 
+EXPERIMENT_COLOURS = {"running": "primary", "finished": "success", "cancelled": "default"}
+
 
 def percent(job: Job) -> int:
     """How far a job is, 0 to 100; a finished one counts as whole."""

@@ -30,7 +30,12 @@ from service.jobs.presence import Identity, show
 from tests.service.api.conftest import Person
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-TAKE_BODIES = {"POST /api/v1/jobs", "POST /api/v1/tokens"}
+TAKE_BODIES = {
+    "POST /api/v1/jobs",
+    "POST /api/v1/tokens",
+    "POST /api/v1/experiments",
+    "POST /api/v1/experiments/{id}/seeds",
+}
 
 
 def test_the_document_is_valid_and_made_without_warnings(tmp_path: Any) -> None:
@@ -81,8 +86,10 @@ def connection_kept() -> Iterator[None]:
 def test_no_request_made_from_the_document_is_a_mistake_of_ours(
     alice: Person, redis_server: str, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Well-formed requests to every address, also to those of a job that is there; malformed ones where bodies go."""
+    """Well-formed requests to every address, also to those of what is there; malformed ones where bodies go."""
     job = alice.submit()["id"]
+    asked_for = {"algorithms": ["backprop"], "datasets": ["digits"], "seeds": 1}
+    experiment = alice.post("experiments", asked_for).json()["id"]
     monkeypatch.setattr(django_settings, "ALTPROP_HEARTBEAT_SECONDS", 600)  # so that one sign of life is enough
     show(Identity.new("cpu-1", cores=2), job=None)
     asked = 0
@@ -92,7 +99,8 @@ def test_no_request_made_from_the_document_is_a_mistake_of_ours(
             operation = found.ok()
             if mode is GenerationMode.NEGATIVE and operation.label not in TAKE_BODIES:
                 continue
-            ids: list[dict[str, Any]] = [{}, {"path_parameters": {"id": job}}] if "{id}" in operation.path else [{}]
+            there = {"id": experiment if "/experiments/" in operation.path else job}
+            ids: list[dict[str, Any]] = [{}, {"path_parameters": there}] if "{id}" in operation.path else [{}]
             for known in ids:
                 _try(operation.as_strategy(mode, **known), alice)
                 asked += 1
