@@ -67,6 +67,8 @@ class CodedLayer:
         self.convolution = layer if isinstance(layer, ConvLayer) else None
         self.pool: Pool | None = layer.pool if isinstance(layer, ConvLayer) else None
         self.passes_sign = isinstance(layer, DenseLayer) and layer.transmit == "sign"
+        self.is_plain = self.convolution is None and self.norm is None
+        """A matrix and perhaps a bias."""
         self.mask: Tensor | None = None
         """Of dropout, for this batch."""
 
