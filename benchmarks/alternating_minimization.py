@@ -12,10 +12,11 @@ judged on validation data. The data directory is ALTPROP_DATA_DIR.
 import argparse
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from recipe_runs import commit, lines, seeded, told
 
 from trainers import fit
 from trainers.errors import Diverged
@@ -125,21 +126,13 @@ def arms_of(experiment: str, form: str | None) -> Iterator[tuple[str, TrainingSp
             yield f"{arm}: " + ", ".join(f"{key} {value}" for key, value in chosen.items()), changed
 
 
-def seeded(spec: TrainingSpec, seed: int, epochs: int | None, threads: int) -> TrainingSpec:
-    """The recipe's spec for one seed, on the CPU."""
-    changes: dict[str, Any] = {"seed": seed, "threads": threads, "device": "cpu"}
-    if epochs is not None:
-        changes["epochs"] = epochs
-    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
-
-
 def run_once(experiment: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str, Any]:
     """Run one run and append it to the file; a finished one is read from there."""
     asked = spec.model_dump(mode="json", exclude_unset=True)
-    for line in finished(runs):
+    for line in lines(runs):
         if (line["experiment"], line["arm"], line["asked"]) == (experiment, arm, asked):
             return line
-    print(time.strftime("%H:%M:%S"), experiment, arm, f"seed {spec.training.seed}", flush=True)
+    told(experiment, arm, f"seed {spec.training.seed}")
     curve: list[dict[str, Any]] = []
 
     def keep(event: Event) -> None:
@@ -147,7 +140,8 @@ def run_once(experiment: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[
             values = {key: value for key, value in event.values.items() if key.endswith(("accuracy", "loss"))}
             curve.append({"epoch": event.epoch, "step": event.step, **values})
 
-    line: dict[str, Any] = {"experiment": experiment, "arm": arm, "seed": spec.training.seed, "asked": asked}
+    line: dict[str, Any] = {"experiment": experiment, "arm": arm, "seed": spec.training.seed}
+    line |= {"asked": asked, "commit": commit()}
     try:
         outcome = fit(spec, on_event=keep)
         result = outcome.result or {}
@@ -156,16 +150,11 @@ def run_once(experiment: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[
     except Diverged as diverged:
         line |= {"curve": curve, "result": None, "diverged": diverged.sentence}
     last = curve[-1].get("test_accuracy") if curve else None
-    print(time.strftime("%H:%M:%S"), "  test accuracy", last, flush=True)
+    told("  test accuracy", last)
     runs.parent.mkdir(parents=True, exist_ok=True)
     with runs.open("a") as file:
         file.write(json.dumps(line, sort_keys=True) + "\n")
     return line
-
-
-def finished(path: Path) -> list[Any]:
-    """The JSON lines of a file; none if there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
 
 
 if __name__ == "__main__":

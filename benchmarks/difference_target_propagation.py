@@ -12,9 +12,10 @@ import argparse
 import json
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
+
+from recipe_runs import commit, lines, seeded, told
 
 from trainers import fit
 from trainers.events import Event, Finding, Metrics
@@ -54,46 +55,39 @@ def main() -> None:
                     run_once(experiment, arm, changed, options.state, options.runs)
 
 
-def seeded(spec: TrainingSpec, seed: int, epochs: int | None, threads: int) -> TrainingSpec:
-    """The recipe's spec for one seed, on the CPU."""
-    changes: dict[str, Any] = {"seed": seed, "threads": threads, "device": "cpu"}
-    if epochs is not None:
-        changes["epochs"] = epochs
-    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
-
-
 def run_once(experiment: str, arm: str, spec: TrainingSpec, state: Path, runs: Path) -> dict[str, Any]:
     """Run, or finish, one run and append it to the file; a finished one is read from there."""
     asked = spec.model_dump(mode="json", exclude_unset=True)
-    for line in finished(runs):
+    for line in lines(runs):
         if (line["experiment"], line["arm"], line["asked"]) == (experiment, arm, asked):
             return line
     folder = state / f"{experiment}-{arm.replace(' ', '-')}-{spec.training.seed}-{spec.training.epochs}"
     folder.mkdir(parents=True, exist_ok=True)
     curve_file = folder / "curve.jsonl"
-    print(time.strftime("%H:%M:%S"), experiment, arm, f"seed {spec.training.seed}", flush=True)
+    told(experiment, arm, f"seed {spec.training.seed}")
 
     def keep(event: Event) -> None:
         if isinstance(event, Metrics):
             with curve_file.open("a") as file:
                 file.write(json.dumps({"epoch": event.epoch, **event.values}) + "\n")
             error = 100 * (1 - (event.values.get("test_accuracy") or 0))
-            print(time.strftime("%H:%M:%S"), f"  epoch {event.epoch}: test error {error:.2f} %", flush=True)
+            told(f"  epoch {event.epoch}: test error {error:.2f} %")
         elif isinstance(event, Finding):
             with (folder / "findings.jsonl").open("a") as file:
                 file.write(json.dumps(event.sentence) + "\n")
 
     checkpoints = sorted(folder.glob("step-*.safetensors"))
     outcome = fit(spec, on_event=keep, output=folder, resume=checkpoints[-1] if checkpoints else None)
-    curve = {each["epoch"]: each for each in finished(curve_file)}  # a resumed run repeats some epochs, bit for bit
+    curve = {each["epoch"]: each for each in lines(curve_file)}  # a resumed run repeats some epochs, bit for bit
     line = {
         "experiment": experiment,
         "arm": arm,
         "seed": spec.training.seed,
         "asked": asked,
+        "commit": commit(),
         "spec": outcome.spec.model_dump(mode="json"),
         "curve": [curve[epoch] for epoch in sorted(curve)],
-        "findings": list(dict.fromkeys(finished(folder / "findings.jsonl"))),
+        "findings": list(dict.fromkeys(lines(folder / "findings.jsonl"))),
         "result": {
             key: value for key, value in (outcome.result or {}).items() if key not in ("confusion_matrix", "best")
         },
@@ -103,11 +97,6 @@ def run_once(experiment: str, arm: str, spec: TrainingSpec, state: Path, runs: P
         file.write(json.dumps(line, sort_keys=True) + "\n")
     shutil.rmtree(folder)
     return line
-
-
-def finished(path: Path) -> list[Any]:
-    """The JSON lines of a file; none if there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
 
 
 if __name__ == "__main__":
