@@ -2,29 +2,27 @@
 
     ALTPROP_DATA_DIR=… python benchmarks/dni_layer_parallel.py --network 6x512 --network 3x256
 
-Whole runs by `fit` and `fit_layer_parallel`, interleaved; the first epoch warms up, the others are timed. All three
-train to the same weights (of equal threads, bit for bit), which is checked.
+Whole runs with `training.processes` 1 and 2, interleaved; the first epoch warms up, the others are timed. Processes of
+equal threads train to the same weights bit for bit, which is checked.
 """
 
 import argparse
 import json
 import os
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from trainers import fit
 from trainers.device import resolve_threads
 from trainers.events import Event, Metrics
-from trainers.layer_parallel.launch import fit_layer_parallel
 
 RESULTS = Path(__file__).parent / "results"
 TARGET = 1.3
 """Times the speed of one process of one thread that two are asked for at 6x512."""
 
 
-def spec_of(network: str, samples: int, threads: int) -> dict[str, Any]:
+def spec_of(network: str, samples: int, *, threads: int, processes: int) -> dict[str, Any]:
     depth, _, width = network.partition("x")
     return {
         "algorithm": "synthetic_gradients",
@@ -36,13 +34,14 @@ def spec_of(network: str, samples: int, threads: int) -> dict[str, Any]:
             "batch_size": 256,
             "seed": 1,
             "threads": threads,
+            "processes": processes,
             "device": "cpu",
             "diagnose_every_steps": None,
         },
     }
 
 
-def samples_per_second(train: Callable[..., Any], spec: dict[str, Any], **keywords: Any) -> tuple[float, str]:
+def samples_per_second(spec: dict[str, Any]) -> tuple[float, str]:
     """Of the epochs after the first, and the weights' sum."""
     seconds: list[float] = []
     samples: list[int] = []
@@ -52,7 +51,9 @@ def samples_per_second(train: Callable[..., Any], spec: dict[str, Any], **keywor
             seconds.append(event.seconds)
             samples.append(event.samples)
 
-    result = train(spec, on_event=note, **keywords).result
+    result = fit(spec, on_event=note).result
+    if result is None:
+        raise AssertionError("nobody asked the run to stop")
     return (samples[-1] - samples[0]) / (seconds[-1] - seconds[0]), result["weights_sha256"]
 
 
@@ -60,11 +61,11 @@ def measure(network: str, samples: int, rounds: int) -> dict[str, Any]:
     """One row of the table."""
     rates: dict[str, list[float]] = {"one": [], "two": [], "threads": []}
     for _ in range(rounds):
-        one, weights = samples_per_second(fit, spec_of(network, samples, 1))
-        two, same = samples_per_second(fit_layer_parallel, spec_of(network, samples, 1), processes=2)
+        one, weights = samples_per_second(spec_of(network, samples, threads=1, processes=1))
+        two, same = samples_per_second(spec_of(network, samples, threads=2, processes=2))
         if weights != same:
             raise AssertionError(f"two processes ended with other weights than one at {network}")
-        threads, _ = samples_per_second(fit, spec_of(network, samples, 2))
+        threads, _ = samples_per_second(spec_of(network, samples, threads=2, processes=1))
         for name, rate in (("one", one), ("two", two), ("threads", threads)):
             rates[name].append(rate)
     speedups = [two / one for two, one in zip(rates["two"], rates["one"], strict=True)]

@@ -1,84 +1,64 @@
-"""Decoupled neural interfaces over seeds: MNIST by depth, CIFAR-10, full unlock, Copy, Repeat-Copy, characters.
+"""Decoupled neural interfaces over seeds: each recipe, arm by arm, resumably; then tables and plots.
 
     ALTPROP_DATA_DIR=… python benchmarks/synthetic_gradients.py --recipe synthetic-gradients-mnist-linear --seeds 1-5
+    ALTPROP_DATA_DIR=… python benchmarks/synthetic_gradients.py --form quick --epochs 20 --searched \\
+        --recipe synthetic-gradients-mnist-3 --recipe synthetic-gradients-mnist-4
     python benchmarks/synthetic_gradients.py --report
 
-`--report` writes results/dni.md and results/dni.json from results/dni.runs.jsonl: a row for each recipe, arm and length
-of run, the source's figure for that arm beside ours.
+MNIST by depth (mnist-3 … mnist-6), linear cDNI (mnist-linear), full unlock and random updates (unlock), the CIFAR-10
+network (cifar10-cnn), Copy and Repeat-Copy by T, characters, and the two networks. `--searched` takes the settings that
+`benchmarks/dni_search.py` found. Every finished run is a line of results/dni.runs.jsonl; `--report` (dni_report.py)
+writes results/dni.md, dni.json and plots from them, the source's figures beside ours.
 """
 
-import json
-from typing import Any
+import argparse
 
-from recipe_runs import RESULTS, arguments, lines, run_recipes, shown
+from dni_report import write_report
+from dni_search import best_settings
+from recipe_runs import RESULTS, run_once, seeded
 
-from trainers.recipes import RECIPES, Figure
+from trainers.recipes import RECIPES
+from trainers.spec import TrainingSpec
 
 NAMES = tuple(name for name in RECIPES if name.startswith("synthetic-gradients-"))
 RUNS = RESULTS / "dni.runs.jsonl"
-MEASURES = (
-    # what the result holds, its factor, its unit
-    ("longest_solved", 1.0, " steps solved"),
-    ("test_bits_per_character", 1.0, " bits a character"),
-    ("test_accuracy", 100.0, " % of the test set"),
-)
 
 
 def main() -> None:
-    options = arguments(__doc__, NAMES)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", choices=NAMES, action="append", help="may be repeated; default: all")
+    parser.add_argument("--arm", action="append", help="only these arms; may be repeated")
+    parser.add_argument("--form", choices=["quick", "paper"], default="paper")
+    parser.add_argument("--seeds", default="1-5", help="e.g. 3 or 1-5")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--searched", action="store_true", help="with the settings of results/dni.search.jsonl")
+    parser.add_argument("--report", action="store_true", help="only summarise what was run")
+    options = parser.parse_args()
     if not options.report:
-        run_recipes(options, NAMES, RUNS)
-    write_report(lines(RUNS))
+        run_all(options)
+    write_report(RUNS, RESULTS)
 
 
-def write_report(runs: list[dict[str, Any]]) -> None:
-    """A row for each recipe, arm and length of run."""
-    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for run in runs:
-        groups.setdefault((run["recipe"], run["arm"], run["asked"]["training"]["epochs"]), []).append(run)
-    rows = [row_of(*key, group) for key, group in sorted(groups.items())]
-    RESULTS.joinpath("dni.json").write_text(json.dumps(rows, indent=1) + "\n")
-    text = ["# Decoupled neural interfaces: their recipes", ""]
-    text += ["`python benchmarks/synthetic_gradients.py --recipe NAME --seeds 1-5`", ""]
-    text += ["| recipe | arm | epochs | seeds | measured | after epoch 1 | source's figure | samples/s | failed |"]
-    text += ["|---|---|---|---|---|---|---|---|---|"]
-    columns = ("recipe", "arm", "epochs", "seeds", "measured", "first", "reach", "samples_per_second", "failed")
-    text += ["| " + " | ".join(str(row[column]) for column in columns) + " |" for row in rows]
-    RESULTS.joinpath("dni.md").write_text("\n".join(text) + "\n")
+def run_all(options: argparse.Namespace) -> None:
+    first, _, last = options.seeds.partition("-")
+    for seed in range(int(first), int(last or first) + 1):
+        for name in options.recipe or NAMES:
+            for arm, spec in RECIPES[name].form(options.form).arms.items():
+                if options.arm is None or arm in options.arm:
+                    chosen = searched(name, arm, spec) if options.searched else spec
+                    run_once(name, arm, seeded(chosen, seed, options.epochs, options.threads), RUNS)
 
 
-def row_of(recipe: str, arm: str, epochs: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and interval over seeds; runs that failed are counted, and stay in the row."""
-    finished = [run for run in runs if "failed" not in run["result"]]
-    row = {
-        "recipe": recipe,
-        "arm": arm,
-        "epochs": epochs,
-        "seeds": ", ".join(str(run["seed"]) for run in runs),
-        "measured": "none finished",
-        "first": "",
-        "reach": "; ".join(figure_text(figure) for figure in RECIPES[recipe].figures if is_of(figure, arm)),
-        "samples_per_second": "",
-        "commits": ", ".join(sorted({run["commit"] for run in runs})),
-        "failed": len(runs) - len(finished),
-    }
-    if finished:
-        name, factor, unit = next(each for each in MEASURES if each[0] in finished[0]["result"])
-        row["measured"] = shown([run["result"][name] for run in finished], factor, unit)
-        row["first"] = shown([run["curve"][0][name] for run in finished], factor, unit)
-        rates = [run["result"]["samples_per_second"] for run in finished]
-        row["samples_per_second"] = f"{sum(rates) / len(rates):,.0f}"
-    return row
-
-
-def is_of(figure: Figure, arm: str) -> bool:
-    """Figures name their arm after the measure: "test_accuracy, cDNI"; sequences' say Aux for DNI + Aux."""
-    _, _, named = figure.measure.partition(", ")
-    return named.replace(",", "").replace("Aux", "DNI + Aux") == arm.replace(",", "")
-
-
-def figure_text(figure: Figure) -> str:
-    return f"{figure.value} ({figure.mark}) {figure.note}".strip()
+def searched(recipe: str, arm: str, spec: TrainingSpec) -> TrainingSpec:
+    """With the best settings found; those that nothing is looked for in (no bprop) keep their own. Exits where none
+    were looked for."""
+    found = best_settings(recipe, arm)
+    if found is None:
+        raise SystemExit(
+            f"No search covers {recipe}, {arm}; run benchmarks/dni_search.py first, or leave --searched out."
+        )
+    return spec.model_copy(update={"hyperparameters": {**spec.hyperparameters, **found}})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """`python -m trainers`: train, score and look at networks on the command line, with no service.
 
     list | describe NAME | validate SPEC | run SPEC | evaluate CHECKPOINT | predict CHECKPOINT | export CHECKPOINT
-    recipes | serve
+    intervene ALGORITHM | recipes | serve
 
 SPEC is a JSON file, `-` for standard input, or the JSON itself. Exit codes: 0 done; 2 a bad spec, file or option, with
-one clear sentence; 1 the run itself failed (diverged, out of memory, data unavailable).
+one clear sentence; 1 the run itself failed (diverged, out of memory, data unavailable),
+or `intervene` refuted something.
 """
 
 import argparse
@@ -71,6 +72,14 @@ def parser() -> argparse.ArgumentParser:
     export = command("export", export_weights, "the network's weights alone, as safetensors")
     export.add_argument("checkpoint", type=Path)
     export.add_argument("--output", type=Path, required=True)
+
+    tests = command("intervene", show_interventions, "tests of what an algorithm declares to need, by taking it away")
+    tests.add_argument("algorithm")
+    tests.add_argument("--network", metavar="JSON", help="default: an mlp with three hidden layers of tanh units")
+    tests.add_argument("--hyperparameters", metavar="JSON", help="default: the algorithm's")
+    tests.add_argument("--dataset", help="of whose shapes; its data are not read. Default: digits or sequential_mnist")
+    tests.add_argument("--seed", type=int, default=0, help="of weights and noise")
+    tests.add_argument("--json", action="store_true", help="the whole report as JSON")
 
     command("recipes", show_recipes, "published results that can be repeated")
     serve = command(
@@ -162,6 +171,19 @@ def export_weights(options: argparse.Namespace) -> int:
 
     export_network(options.checkpoint, options.output)
     return 0
+
+
+def show_interventions(options: argparse.Namespace) -> int:
+    from trainers.interventions.console import show
+
+    return show(
+        options.algorithm,
+        network=None if options.network is None else read_spec(options.network),
+        hyperparameters={} if options.hyperparameters is None else read_spec(options.hyperparameters),
+        dataset=options.dataset,
+        seed=options.seed,
+        as_json=options.json,
+    )
 
 
 def show_recipes(options: argparse.Namespace) -> int:

@@ -56,4 +56,6 @@ def objective_for(resolved: Resolved) -> Objective:
         return Objective("binary_cross_entropy", task.outputs)
     if task.kind == "regression":
         return Objective("squared_error", task.outputs)
+    if task.heads:
+        return Objective("counts", task.outputs, heads=tuple(task.heads.items()))
     return Objective("cross_entropy", task.outputs, characters=task.kind == "next_symbol")

@@ -87,6 +87,7 @@ NETWORKS = Registry(
         "resnet": "trainers.networks.resnet:ResNet",
         "residual_mlp": "trainers.networks.residual_mlp:ResidualMLP",
         "recurrent": "trainers.networks.recurrent:Recurrent",
+        "two_networks": "trainers.networks.two_networks:TwoNetworks",
     },
 )
 

@@ -63,6 +63,7 @@ def resolve_parts(spec: TrainingSpec | dict[str, Any]) -> Resolved:
         update={"seed": spec.training.seed if spec.training.seed is not None else secrets.randbelow(2**31)}
     )
     hyperparameters = algorithm.complete(hyperparameters, network_options, training)
+    _check_processes(spec, algorithm, hyperparameters, network_options)
     whole = TrainingSpec(
         algorithm=spec.algorithm,
         dataset=spec.dataset,
@@ -105,3 +106,28 @@ def _check_fit(dataset: type[Dataset[Any]], task: Task, network: type[Any], opti
             got=spec.training.steps_per_epoch,
         )
     network.check(options, task)
+
+
+def _check_processes(spec: TrainingSpec, algorithm: type[Any], hyperparameters: Any, network: Any) -> None:
+    """Raises SpecError where the layers cannot be shared out to as many processes as the spec asks for."""
+    training = spec.training
+    if training.processes == 1:
+        return
+    most = algorithm.most_processes(hyperparameters, network) if hasattr(algorithm, "most_processes") else 1
+    if training.processes > most:
+        raise SpecError(
+            "#/training/processes",
+            f"training.processes is {training.processes}, but {spec.algorithm} can share this {network.kind} out to "
+            + (f"{most} processes at most, one a module." if most > 1 else "no second process; set it to 1."),
+            got=training.processes,
+            allowed=list(range(1, most + 1)),
+        )
+    for field, refused, allowed in (("device", "cuda", ["auto", "cpu"]), ("precision", "bfloat16", ["float32"])):
+        if getattr(training, field) == refused:
+            raise SpecError(
+                f"#/training/{field}",
+                f"Layers in {training.processes} processes train on the CPU, in float32 or float64; {field} is "
+                f"{refused}. Choose {allowed[-1]}, or set training.processes to 1.",
+                got=refused,
+                allowed=allowed,
+            )

@@ -47,8 +47,14 @@ class Training(StrictModel):
     steps_per_epoch: int | None = Field(default=None, ge=1, description="length of an epoch of an endless stream")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = Field(default=None, ge=1, le=1024, description="CPU threads; resolved at the first claim")
+    processes: int = Field(
+        default=1, ge=1, le=64, description="that the layers are shared out to, each with its share of the threads"
+    )
     precision: Literal["float32", "float64", "tf32", "bfloat16"] = "float32"
     deterministic: bool = True
+    interventions: bool = Field(
+        default=False, description="the result carries tests of what the algorithm declares to need; changes no weight"
+    )
 
 
 class TrainingSpec(StrictModel):

@@ -71,7 +71,8 @@ class AlternatingMinimization:
         return Properties(
             weight_transport=Property("yes", "A code step carries the difference at c_{l+1} down through W_{l+1}ᵀ."),
             global_error_signal=Property(
-                "no", "A code sees the code of the layer above; the loss itself reaches the top code alone."
+                "partly",
+                "The loss reaches the top code alone; each code below sees the one above, and so what is left of it.",
             ),
             forward_locking=Property("yes", "Codes start at their forward values, from bottom to top."),
             backward_locking=Property(

@@ -24,6 +24,9 @@ from trainers.objective import Objective
 from trainers.optimizers import Optimizer, OptimizerOptions
 from trainers.streams import StreamBook, generator_for
 
+CHUNKED = ("recurrent", "two_networks")
+"""Kinds of network that are run along a sequence, chunk by chunk."""
+
 
 class BackpropHyperparameters(OptimizerOptions):
     """The optimizer's, and what is done to the loss."""
@@ -79,7 +82,7 @@ class Backprop:
                     allowed=["value"],
                 )
         transmits = set(getattr(network, "transmits", list)())
-        if hyperparameters.recompute_activations and (network.kind == "recurrent" or not transmits <= {"value"}):
+        if hyperparameters.recompute_activations and (network.kind in CHUNKED or not transmits <= {"value"}):
             raise SpecError(
                 "#/hyperparameters/recompute_activations",
                 "recompute_activations needs a feed-forward network whose layers pass up their activations; "
@@ -91,6 +94,10 @@ class Backprop:
 
     @staticmethod
     def properties(hyperparameters: BackpropHyperparameters, network: Any) -> Properties:
+        if hyperparameters.trained_layers == "output":
+            from trainers.algorithms.controls import Frozen  # which is this, and imports this
+
+            return Frozen.properties(hyperparameters, network)
         return Properties(
             weight_transport=Property("yes", "δ_l needs W_{l+1}ᵀ, the weights of the layer above."),
             global_error_signal=Property("yes", "Every δ_l is computed from the error at the output."),
@@ -101,7 +108,7 @@ class Backprop:
             symmetric_feedback=Property("yes", "Feedback uses exactly the transposed forward weights."),
             layer_parallel=Property("no", "A layer waits for those above it."),
             extra_state="none beyond the optimizer's",
-            trains=frozenset({"mlp", "convnet", "resnet", "residual_mlp", "recurrent"}),
+            trains=frozenset({"mlp", "convnet", "resnet", "residual_mlp", "recurrent", "two_networks"}),
         )
 
     def setup(

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainers.algorithms.backprop import Backprop, BackpropHyperparameters
+from trainers.algorithms.backprop import CHUNKED, Backprop, BackpropHyperparameters
 from trainers.algorithms.base import Batch, Properties, Property
 from trainers.errors import UnsupportedNetwork
 from trainers.networks.base import Network, Watched
@@ -38,7 +38,15 @@ class Frozen(Backprop):
 
     @staticmethod
     def complete(hyperparameters: Any, network: Any, training: Any) -> Any:
-        return hyperparameters  # no derivative of a hidden layer is needed, so there is nothing to refuse
+        if network.kind == "two_networks":
+            raise UnsupportedNetwork(
+                "#/network/kind",
+                "frozen trains the one output layer of a network; two networks have two. Train them with backprop, or "
+                "choose another kind.",
+                got=network.kind,
+                allowed=sorted(Frozen.properties(hyperparameters, network).trains - {"non_differentiable"}),
+            )
+        return hyperparameters  # no derivative of a hidden layer is needed, so there is nothing else to refuse
 
     @staticmethod
     def properties(hyperparameters: Any, network: Any) -> Properties:
@@ -53,7 +61,8 @@ class Frozen(Backprop):
             symmetric_feedback=Property("no", "There is no feedback."),
             layer_parallel=Property("no", "One layer learns."),
             extra_state="none beyond the optimizer's",
-            trains=Backprop.properties(BackpropHyperparameters(), network).trains | {"non_differentiable"},
+            trains=Backprop.properties(BackpropHyperparameters(), network).trains - {"two_networks"}
+            | {"non_differentiable"},
         )
 
     def setup(self, network: Network, objective: Objective, hyperparameters: Any, streams: StreamBook) -> None:
@@ -164,15 +173,15 @@ def _head(layer: str, width: int, outputs: int, streams: StreamBook) -> nn.Linea
 def _feed_forward(network: Any) -> Properties:
     """Backprop's properties, for feed-forward networks alone."""
     properties = Backprop.properties(BackpropHyperparameters(), network)
-    return replace(properties, trains=properties.trains - {"recurrent"})
+    return replace(properties, trains=properties.trains - set(CHUNKED))
 
 
 def _refuse_recurrent(name: str, network: Any) -> None:
-    if network.kind == "recurrent":
+    if network.kind in CHUNKED:
         raise UnsupportedNetwork(
             "#/network/kind",
             f"{name} works layer by layer of a feed-forward network, not along a sequence; choose another kind, "
             "or train recurrent networks with backprop.",
-            got="recurrent",
+            got=network.kind,
             allowed=sorted(_feed_forward(network).trains),
         )

@@ -78,8 +78,10 @@ class DifferenceTargetPropagation:
     @staticmethod
     def properties(hyperparameters: DifferenceTargetPropagationHyperparameters, network: Any) -> Properties:
         transport = Property("partly", "Only the output layer's: ∂ℓ/∂h_{L-1} needs W_Lᵀ. Below, V carries targets.")
+        symmetric = Property("partly", "The output layer's transposed weights, exactly; V_l is learned apart from W_l.")
         if hyperparameters.targets_start == "output":
             transport = Property("no", "The first target is at the outputs; learned inverses carry it from there.")
+            symmetric = Property("no", "V_l is learned (or fixed) apart from W_l, and started from other numbers.")
         return Properties(
             weight_transport=transport,
             global_error_signal=Property("partly", "The error enters at the top only; other layers see a target."),
@@ -89,9 +91,7 @@ class DifferenceTargetPropagation:
             needs_derivative=Property(
                 "partly", "Of each layer's own s; what layers pass up may be a sign or a sample."
             ),
-            symmetric_feedback=Property(
-                "no", "V_l is learned (or fixed) apart from W_l, and started from other numbers."
-            ),
+            symmetric_feedback=symmetric,
             layer_parallel=Property("no", "A layer waits for the target from above; inverses alone could be parallel."),
             extra_state="inverse weights V and c, their optimizer, the noise generators",
             trains=frozenset({"mlp", "non_differentiable"}),

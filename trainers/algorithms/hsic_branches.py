@@ -21,6 +21,7 @@ from trainers.algorithms.hsic_objective import (
     label_factor,
     normalized_input,
 )
+from trainers.algorithms.hsic_workspace import Workspace
 from trainers.networks.base import BatchNorm, Layer, Network
 from trainers.networks.initialization import initialize, initialize_bias
 from trainers.streams import StreamBook
@@ -49,7 +50,7 @@ class Branch:
             generator = streams.once(f"random features/{self.name}{key}")
             self.features[key] = Features.draw(units, count, sigma, generator).to(like)
 
-    def references(self, x: Tensor, y: Tensor) -> tuple[References, Tensor]:
+    def references(self, x: Tensor, y: Tensor, workspace: Workspace | None = None) -> tuple[References, Tensor]:
         """What all layers of the branch share of a batch, inputs x and one-hot labels (or values) y; and 0, or NaN
         where a kernel was not positive."""
         settings = self.settings
@@ -57,15 +58,15 @@ class Branch:
         if settings.criterion == "phsic":
             return References(y, None, contrast), y.new_zeros(())
         label, failed = label_factor(y, contrast, settings.epsilon)
-        given = None
+        given = gram = None
         if settings.input_term:
             if self.features:
                 phi = self.features["input"](x)
                 given, also = feature_factor(phi - phi.mean(0), settings.epsilon)
             else:
-                given, also = normalized_input(x, self.input_sigma, settings.epsilon)
+                given, also, gram = normalized_input(x, self.input_sigma, settings.epsilon, workspace)
             failed = failed + also
-        return References(label, given), torch.where(failed > 0, torch.nan, 0.0)
+        return References(label, given, gram=gram), torch.where(failed > 0, torch.nan, 0.0)
 
 
 def twin_layers(layers: Sequence[Layer], branch: int, scheme: str, streams: StreamBook) -> list[Layer]:

@@ -22,6 +22,13 @@ class HSICBottleneckHyperparameters(OptimizerOptions):
     readout_epochs: int | None = Field(
         default=None, ge=1, description="of training.epochs, the last ones, for readout after; null: 5, or all but one"
     )
+    silence_level: float | None = Field(
+        default=1.0,
+        gt=0,
+        le=1e6,
+        description="for readout match: a sample that lifts no output unit so far is of the class coded by silence, "
+        "where training data are read better so; null: units alone. With batch_norm_output 1 is a standard deviation",
+    )
     criterion: Literal["normalized", "phsic"] = Field(
         default="normalized",
         description="normalized: nHSIC(Z, X) − β nHSIC(Z, Y); phsic: the successor's pHSIC(Z, Z) − γ pHSIC(Z, Y)",

@@ -10,11 +10,14 @@ two values, so F has C columns and costs a C × C system. With random features �
 K ≈ Φ Φᵀ, everything above becomes D × D.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from trainers.algorithms.hsic_products import product
+from trainers.algorithms.hsic_workspace import Workspace
 from trainers.algorithms.kernels import gaussian_kernel
 
 
@@ -39,11 +42,13 @@ class References:
 
     label: (batch, r), F of K̂_Y = F Fᵀ. For pHSIC: (batch, classes), one-hot; `label_scale` then turns it into K_Y up to
     a constant. input: K̂_X, (batch, batch); with random features (batch, D), F of K̂_X = F Fᵀ; None without input term.
+    gram: X̃X̃ᵀ of the centred inputs, (batch, batch), where K̂_X was made of it.
     """
 
     label: Tensor
     input: Tensor | None
     label_scale: float = 1.0
+    gram: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class LayerObjective:
 def label_contrast(kernel: str, sigma: float, classes: int) -> float:
     """k(same class) − k(other class) of one-hot labels: all of a label kernel that centring leaves."""
     if kernel == "gaussian":
-        return -float(torch.expm1(torch.tensor(-1 / (sigma**2 * classes), dtype=torch.float64)))
+        return -math.expm1(-1 / (sigma**2 * classes))
     return 1.0 if kernel == "linear" or classes < 2 else 1 + 1 / (classes - 1)  # cosine: of centred labels
 
 
@@ -77,30 +82,19 @@ def feature_factor(features: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     return torch.linalg.solve_triangular(lower, features.t(), upper=False).t(), failed
 
 
-def normalized_input(x: Tensor, sigma: float, epsilon: float) -> tuple[Tensor, Tensor]:
-    """K̂_X, (batch, batch), of a Gaussian kernel, and whether the Cholesky failed."""
-    kernel, _ = _gaussian(x, sigma)
-    inverse, failed = _inverse(_center_(kernel), epsilon * len(x))
-    inverse.mul_(-epsilon * len(x)).diagonal().add_(1)
-    return inverse, failed
+def normalized_input(
+    x: Tensor, sigma: float, epsilon: float, workspace: Workspace | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """K̂_X, (batch, batch), of a Gaussian kernel; whether the Cholesky failed; and X̃X̃ᵀ of the centred inputs."""
+    workspace = workspace or Workspace(keep=False)
+    m = len(x)
+    kernel, _, gram = _gaussian(x, sigma, workspace, "X̃X̃ᵀ")
+    inverse, failed = _inverse_(workspace.room("K̂_X", (m, m), x).copy_(_center_(kernel)), epsilon * m)
+    inverse.mul_(-epsilon * m).diagonal().add_(1)
+    return inverse, failed, gram
 
 
 # -- exact kernels ----------------------------------------------------------------------------------------------------
-
-
-class Workspace:
-    """Matrices that every layer and step write anew: fresh ones would cost page faults and cache misses each time."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, Tensor] = {}
-
-    def matrix(self, name: str, size: int, like: Tensor, *, by_columns: bool = False) -> Tensor:
-        """(size, size), of any content; the one of that name and size that was handed out before."""
-        kept = self._kept.get(name)
-        if kept is None or len(kept) != size or kept.dtype != like.dtype or kept.device != like.device:
-            kept = torch.empty(size, size, dtype=like.dtype, device=like.device)
-            self._kept[name] = kept = kept.mT if by_columns else kept
-        return kept
 
 
 def layer_objective(
@@ -108,28 +102,28 @@ def layer_objective(
 ) -> LayerObjective:
     """Objective of one layer's activation z, (batch, *shape), batch ≥ 2. NaN where a kernel is not finite.
 
-    `workspace` is reused from call to call; nothing that is returned lies in it.
+    The gradient lies in `workspace` and holds until the next call with it.
     """
-    workspace = workspace or Workspace()
+    workspace = workspace or Workspace(keep=False)
     flat = z.flatten(1)
     seen, through_groups = _grouped(flat, settings) if settings.groups else (flat, None)
     if settings.kernel == "gaussian":
-        kernel, centred = _gaussian(seen, settings.sigma, workspace.matrix("K", len(z), z))
+        kernel, centred, _ = _gaussian(seen, settings.sigma, workspace)
     else:
         norms = seen.norm(dim=1, keepdim=True)
         norms = torch.where(norms > 0, norms, torch.ones_like(norms))
         unit = seen / norms
-        kernel = unit @ unit.t()
+        kernel = product(unit, unit)
     if settings.criterion == "normalized":
         value, on_input, on_label, by_kernel = _normalized(kernel, references, settings, workspace)
     else:
         value, on_input, on_label, by_kernel = _plausible(kernel, references, settings)
     if settings.kernel == "gaussian":
-        weights = by_kernel.mul_(kernel)
-        gradient = centred * weights.sum(1, keepdim=True)
-        gradient = gradient.addmm_(weights, centred, alpha=-1).mul_(-2 / (settings.sigma**2 * seen.shape[1]))
+        weights, scale = by_kernel.mul_(kernel), -2 / (settings.sigma**2 * seen.shape[1])
+        spread = product(weights, centred.t(), out=workspace.room("WZ", tuple(seen.shape), seen))
+        gradient = centred.mul_(weights.sum(1, keepdim=True).mul_(scale)).sub_(spread, alpha=scale)
     else:
-        by_unit = 2 * (by_kernel @ unit)
+        by_unit = 2 * product(by_kernel, unit.t())
         gradient = (by_unit - unit * (unit * by_unit).sum(1, keepdim=True)) / norms
     if through_groups is not None:
         gradient = (gradient.unsqueeze(2) * through_groups).flatten(1)
@@ -143,22 +137,20 @@ def _normalized(
     m = len(kernel)
     shift = settings.epsilon * m  # ε m
     means = kernel.mean(0)
-    shifted = torch.sub(kernel, means, out=workspace.matrix("A", m, kernel))
-    shifted.sub_((means - means.mean()).unsqueeze(1)).diagonal().add_(shift)
-    lower, failed = torch.linalg.cholesky_ex(shifted)
-    # Symmetric, and written column by column: its transpose is the same numbers, row by row.
-    inverse = torch.cholesky_inverse(lower, out=workspace.matrix("V", m, kernel, by_columns=True)).mT
-    pulled = inverse @ references.label  # V F
-    on_label = references.label.square().sum() - shift * (pulled * references.label).sum()
+    shifted = torch.sub(kernel, means, out=workspace.room("A", (m, m), kernel))
+    inverse, failed = _inverse_(shifted.sub_((means - means.mean()).unsqueeze(1)), shift)
+    by_label = references.label.t()
+    pulled = by_label @ inverse  # Fᵀ V: a product with few rows is three times as fast as one with few columns
+    on_label = by_label.square().sum() - shift * (pulled * by_label).sum()
     value = -settings.label_weight * on_label
-    by_kernel = workspace.matrix("G", m, kernel)
-    torch.mm(pulled * (-settings.label_weight * shift), pulled.t(), out=by_kernel)
-    on_input = None
+    by_kernel, on_input = workspace.room("V K̂_X V", (m, m), kernel), None
     if references.input is not None:
         on_input = references.input.diagonal().sum() - shift * torch.dot(inverse.view(-1), references.input.view(-1))
         value = value + on_input
-        product = torch.mm(inverse, references.input, out=shifted)  # A is no longer needed
-        by_kernel.addmm_(product, inverse, alpha=shift)
+        half = product(inverse, references.input, out=workspace.room("V K̂_X", (m, m), kernel))  # both are symmetric
+        by_kernel = product(half, inverse, out=by_kernel)
+    weight = -settings.label_weight * shift
+    by_kernel.addmm_(pulled.t() * weight, pulled, beta=float(on_input is not None) * shift)
     # A factorisation that failed leaves finite rubbish: it must end the run instead.
     return torch.where(failed > 0, torch.nan, value), on_input, on_label, by_kernel
 
@@ -182,15 +174,17 @@ def _plausible(
     return value, itself, on_label, by_kernel
 
 
-def _gaussian(x: Tensor, sigma: float, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The kernel, written to `out` if given, and the centred rows that it was made of."""
+def _gaussian(x: Tensor, sigma: float, workspace: Workspace, name: str = "Z̃Z̃ᵀ") -> tuple[Tensor, Tensor, Tensor]:
+    """The kernel, the centred rows that it was made of, and their products, which `name` keeps apart."""
     flat = x.flatten(1)
-    centred = flat - flat.mean(0)
-    scale = -1 / (2 * sigma**2 * flat.shape[1])
+    m, features = flat.shape
+    centred = torch.sub(flat, flat.mean(0), out=workspace.room("Z̃", (m, features), flat))
+    scale = -1 / (2 * sigma**2 * features)
     n = torch.linalg.vector_norm(centred, dim=1).square_().mul_(scale)
-    kernel = torch.addmm(n.unsqueeze(1), centred, centred.t(), alpha=-2 * scale, out=out)
+    products = product(centred, centred, out=workspace.room(name, (m, m), flat))
+    kernel = torch.add(n.unsqueeze(1), products, alpha=-2 * scale, out=workspace.room("K", (m, m), flat))
     kernel.add_(n).clamp_(max=0).fill_diagonal_(0)
-    return kernel.exp_(), centred
+    return kernel.exp_(), centred, products
 
 
 def _grouped(flat: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
@@ -210,14 +204,19 @@ def _center_(kernel: Tensor) -> Tensor:
     return kernel.sub_(means).sub_((means - means.mean()).unsqueeze(1))
 
 
-def _inverse(matrix: Tensor, shift: float) -> tuple[Tensor, Tensor]:
-    lower, failed = _cholesky(matrix, shift)
-    # Symmetric, and written column by column: its transpose is the same numbers, row by row.
-    return torch.cholesky_inverse(lower).mT.contiguous(), failed
+def _inverse_(matrix: Tensor, shift: float) -> tuple[Tensor, Tensor]:
+    """(matrix + shift · I)⁻¹ in the place of the symmetric matrix, and the failure flag."""
+    matrix.diagonal().add_(shift)
+    # LAPACK goes by columns: handed the transpose, which is the same matrix, torch has nothing to copy.
+    by_columns = matrix.mT
+    failed = torch.empty((), dtype=torch.int32, device=matrix.device)
+    torch.linalg.cholesky_ex(by_columns, out=(by_columns, failed))
+    torch.cholesky_inverse(by_columns, out=by_columns)
+    return matrix, failed
 
 
 def _cholesky(matrix: Tensor, shift: float) -> tuple[Tensor, Tensor]:
-    """Of matrix + shift · I, in place; no look at the device: the flag stays there."""
+    """Of matrix + shift · I; no look at the device: the flag stays there."""
     matrix.diagonal().add_(shift)
     lower, failed = torch.linalg.cholesky_ex(matrix)
     return lower, failed
@@ -243,7 +242,7 @@ class RandomFeatures:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(batch, *shape) → (batch, D), not centred."""
-        angles = x.flatten(1) @ self.frequencies
+        angles = product(x.flatten(1), self.frequencies.t())
         return torch.cat([angles.cos(), angles.sin()], dim=1).mul_(self.frequencies.shape[1] ** -0.5)
 
     def error(self, x: Tensor, sigma: float) -> Tensor:
@@ -261,7 +260,7 @@ def layer_objective_by_features(
     """
     phi = features(z)
     centred = phi - phi.mean(0)
-    inverse, failed = _inverse(centred.t() @ centred, settings.epsilon * len(centred))
+    inverse, failed = _inverse_(product(centred.t(), centred.t()), settings.epsilon * len(centred))
     by_features = torch.zeros_like(centred)
     value = torch.zeros((), dtype=centred.dtype, device=centred.device)
     dependences: list[Tensor] = []
@@ -276,7 +275,7 @@ def layer_objective_by_features(
         by_features.addmm_(factor - spread @ shared, pulled.t(), alpha=2 * weight)
     half = phi.shape[1] // 2
     by_angle = phi[:, :half] * by_features[:, half:] - phi[:, half:] * by_features[:, :half]
-    gradient = by_angle @ features.frequencies.t()
+    gradient = product(by_angle, features.frequencies)
     return LayerObjective(
         torch.where(failed > 0, torch.nan, value),
         dependences[0] if references.input is not None else None,
@@ -288,12 +287,14 @@ def layer_objective_by_features(
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
-def step_bytes(batch: int, widths: list[int], inputs: int, *, features: int | None = None, bytes_each: int = 4) -> int:
-    """Upper estimate of what a step holds beyond weights: activations of all layers, and the kernels of one.
+def step_bytes(
+    batch: int, widths: list[int], inputs: int, weights: int, *, features: int | None = None, bytes_each: int = 4
+) -> int:
+    """Upper estimate of what a step holds beyond weights: their gradients, activations, and the kernels of one layer.
 
-    Exact kernels: seven matrices of batch² (K̂_X, K, A and its factor, V, two products). With D random features:
-    eight of batch × D and five of D².
+    Exact kernels: ten matrices of batch² (K̂_X, X̃X̃ᵀ, Z̃Z̃ᵀ, K, V, and what they are made by). With D random
+    features: eight of batch × D and five of D².
     """
-    activations = batch * (inputs * 2 + 5 * sum(widths) + 3 * max(widths))
-    kernels = 7 * batch**2 if features is None else 8 * batch * features + 5 * features**2
-    return (activations + kernels) * bytes_each
+    activations = batch * (inputs * 2 + 7 * sum(widths) + 3 * max(widths))
+    kernels = 10 * batch**2 if features is None else 8 * batch * features + 5 * features**2
+    return (weights + activations + kernels) * bytes_each

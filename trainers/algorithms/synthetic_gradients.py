@@ -3,13 +3,13 @@
 A small model at each interface predicts the gradient by the activation that is sent up, so that a layer updates at
 once, before the layers above have run. Not a layer-wise loss: what is predicted is the gradient of the network's one
 loss, bootstrapped from interface to interface. This file trains feed-forward networks; the border between chunks of a
-recurrent one is in synthetic_gradients_recurrent.py.
+recurrent one is in synthetic_gradients_recurrent.py, those of two networks at different rates in _two_networks.py.
 
     paper    here               meaning                                                       shape
     f_i      modules[i]         layers between two interfaces                                  -
     h_i      message            activation that module i sends up                              (batch, *shape_i)
     M_{i+1}  synthesizers[i]    model at the interface above module i; _models.py              -
-    c        condition          one-hot label, for cDNI                                        (batch, classes)
+    c        condition          label, for cDNI                                                (batch,)
     I_i      input_synthesizers[i]  full unlock: model of what module i is sent from below     -
 
     δ̂_i = M_{i+1}(h_i, c) ≈ ∂L/∂h_i                                                           (1)
@@ -18,8 +18,7 @@ recurrent one is in synthetic_gradients_recurrent.py.
     M_{i+1}: ‖δ̂_i − δ_i‖²                                                                      (4)
     I_i: ‖I_i(x) − h_{i−1}‖²       full unlock: module i runs on I_i(x), and waits for nobody   (5)
 
-The order is f_1, update; f_2, update, then M_2; …; the output layer, then its M. Nothing in a step reads what the same
-step has updated, so all updates are made together at its end, by one fused operation, with the same numbers.
+The order is f_1, update; f_2, update, then M_2; …; the output layer, then its M.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,12 +27,19 @@ import torch
 from torch import Tensor
 
 from trainers.algorithms.base import Batch, Moment, Properties, Property, StepReport
-from trainers.algorithms.synthetic_gradients_hyperparameters import SyntheticGradientsHyperparameters, completed
+from trainers.algorithms.synthetic_gradients_hyperparameters import (
+    CHUNKED,
+    SyntheticGradientsHyperparameters,
+    completed,
+)
 from trainers.algorithms.synthetic_gradients_models import Gradients, Synthesizer, make_synthesizer
 from trainers.algorithms.synthetic_gradients_modules import Module, modules_of
 from trainers.algorithms.synthetic_gradients_recurrent import RecurrentInterface
+from trainers.algorithms.synthetic_gradients_two_networks import TwoNetworkInterfaces
+from trainers.algorithms.synthetic_gradients_updates import FusedAdam, updates_of
 from trainers.networks.base import Network
 from trainers.networks.recurrent import Recurrent
+from trainers.networks.two_networks import TwoNetworks
 from trainers.objective import Objective
 from trainers.optimizers import Optimizer
 from trainers.streams import StreamBook, generator_for
@@ -60,20 +66,43 @@ class SyntheticGradients:
         forward = Property("yes", "A module takes the message of the module below.")
         if full:
             forward = Property("no", "A module runs on a synthetic input, predicted from the network's own.")
+        transport = "One module up, for a synthesizer's target only; never for the same step's weight update."
+        backward = Property("no", "A module updates before those above it have run backwards.")
+        update = Property("no", "A module updates before those above it have run at all.")
+        parallel = Property("yes", "A module's update needs its message and its synthesizer alone.")
+        if network.kind in CHUNKED:
+            transport = "Inside a chunk, as in backprop; past its border for a synthesizer's target only."
+            backward = Property("partly", "Inside a chunk, from top to bottom; not for the chunks to come.")
+            update = Property("partly", "Inside a chunk, for the layers above; not for the chunks to come.")
+            parallel = Property("no", "The layers of a chunk are one module.")
+            if network.kind == "two_networks":
+                parallel = Property("partly", "One network beside the other; the layers of a network's chunk are one.")
+        elif hyperparameters.interfaces is not None and len(hyperparameters.interfaces) < len(network.activations()):
+            transport = "Inside a module, as in backprop; one module up for a synthesizer's target only."
+            backward = Property("partly", "Inside a module of several layers, not for the modules above.")
+            update = Property("partly", "Inside a module of several layers, not for the modules above.")
+            parallel = Property("partly", "Modules side by side; not the layers inside one.")
         return Properties(
-            weight_transport=Property(
-                "partly", "One module up, for a synthesizer's target only; never for the same step's weight update."
+            weight_transport=Property("partly", transport),
+            global_error_signal=Property(
+                "partly", "Not in the same step; it enters at the top, and targets are bootstrapped down from there."
             ),
-            global_error_signal=Property("no", "The error enters at the top; targets are bootstrapped from there."),
             forward_locking=forward,
-            backward_locking=Property("no", "A module updates before those above it have run backwards."),
-            update_locking=Property("no", "A module updates before those above it have run at all."),
+            backward_locking=backward,
+            update_locking=update,
             needs_derivative=Property("yes", "Inside a module the gradient goes through its nonlinearity."),
-            symmetric_feedback=Property("no", "Synthesizers are learned, and start at 0."),
-            layer_parallel=Property("yes", "A module's update needs its message and its synthesizer alone."),
+            symmetric_feedback=Property(
+                "partly", "A synthesizer's target comes through exactly the weights above; synthesizers are learned."
+            ),
+            layer_parallel=parallel,
             extra_state="synthesizers, their optimizer" + (", synthesizers of inputs" if full else ""),
-            trains=frozenset({"mlp", "convnet", "recurrent"}),
+            trains=frozenset({"mlp", "convnet", "recurrent", "two_networks"}),
         )
+
+    @staticmethod
+    def most_processes(hyperparameters: SyntheticGradientsHyperparameters, network: Any) -> int:
+        """That the modules can be shared out to, with completed hyperparameters; 1: none beside the one."""
+        return 1 if network.kind in CHUNKED else len(hyperparameters.interfaces or ()) + 1
 
     # -- setting up ---------------------------------------------------------------------------------------------------
 
@@ -85,12 +114,14 @@ class SyntheticGradients:
         streams: StreamBook,
     ) -> None:
         self.network, self.objective, self.hyperparameters, self.streams = network, objective, hyperparameters, streams
-        self.recurrent: RecurrentInterface | None = None
+        self.recurrent: RecurrentInterface | TwoNetworkInterfaces | None = None
         self.modules: list[Module] = []
         self.synthesizers: dict[int, Synthesizer] = {}
         self.input_synthesizers: dict[int, Synthesizer] = {}
         if isinstance(network, Recurrent):
             self.recurrent = RecurrentInterface(network, objective, hyperparameters, streams)
+        elif isinstance(network, TwoNetworks):
+            self.recurrent = TwoNetworkInterfaces(network, objective, hyperparameters, streams)
         else:
             self.modules = modules_of(network.layers, hyperparameters.interfaces or [])
             self._make_synthesizers()
@@ -98,12 +129,15 @@ class SyntheticGradients:
         for model in self.models().values():
             model.to(weight.device, weight.dtype)
         rate = hyperparameters.synthesizer_learning_rate or hyperparameters.learning_rate
-        unclipped = {"clip_norm": None}  # clipped module by module, in `_clipped`
-        self.optimizer = Optimizer(dict(network.named_parameters()), hyperparameters.model_copy(update=unclipped))
-        self.synthesizer_optimizer = Optimizer(
-            {f"{at}.{name}": each for at, model in self.models().items() for name, each in model.named_parameters()},
-            hyperparameters.model_copy(update={**unclipped, "learning_rate": rate, "weight_decay": 0.0}),
-        )
+        self.optimizer = updates_of(dict(network.named_parameters()), hyperparameters)
+        learned = {
+            f"{at}.{name}": each for at, model in self.models().items() for name, each in model.named_parameters()
+        }
+        self.synthesizer_optimizer: Optimizer | FusedAdam | None = None
+        """None where there is no border to predict across."""
+        if learned:
+            options = hyperparameters.model_copy(update={"learning_rate": rate, "weight_decay": 0.0})
+            self.synthesizer_optimizer = updates_of(learned, options)
         self.network.train()
 
     def _make_synthesizers(self) -> None:
@@ -153,11 +187,8 @@ class SyntheticGradients:
         message = batch.inputs
         for i in range(len(self.modules)):
             message = update.run_module(i, message)
-        report = StepReport(self.objective.measure(message, batch.targets))
+        report = StepReport(self.objective.measure(message, batch.targets, update.loss))
         update.tell(report)
-        self.optimizer.step_with(update.gradients, moment.progress)
-        if self.synthesizers:
-            self.synthesizer_optimizer.step_with(update.synthesizer_gradients, moment.progress)
         return report
 
     def updating(self, moment: Moment) -> list[bool]:
@@ -168,13 +199,13 @@ class SyntheticGradients:
         generator = generator_for(self.streams.seed, f"random updates/{moment.epoch}/{moment.step}")
         return [drawn < p for drawn in torch.rand(len(self.modules), generator=generator).tolist()]
 
-    def condition(self, batch: Batch, dtype: torch.dtype) -> Tensor | None:
-        """c: the one-hot label; for regression the wanted values."""
+    def condition(self, batch: Batch) -> Tensor | None:
+        """c: the label; for regression the wanted values."""
         if not self.hyperparameters.conditioned:
             return None
         if self.objective.kind == "cross_entropy":
-            return self.objective.one_hot(batch.targets, dtype)
-        return batch.targets.flatten(1).to(dtype)
+            return batch.targets.clone()  # an answer that comes in the next step finds the batch's buffer overwritten
+        return batch.targets.flatten(1).to(next(self.network.parameters()).dtype)
 
     def clipped(self, gradients: Gradients) -> Gradients:
         """Of one module, scaled to clip_norm: no norm is shared between modules, or they would wait for each other."""
@@ -185,21 +216,27 @@ class SyntheticGradients:
         scale = (most / (norm + 1e-6)).clamp(max=1)
         return {name: each * scale for name, each in gradients.items()}
 
-    def _recurrent_step(self, interface: RecurrentInterface, batch: Batch, moment: Moment) -> StepReport:
+    def _recurrent_step(
+        self, interface: RecurrentInterface | TwoNetworkInterfaces, batch: Batch, moment: Moment
+    ) -> StepReport:
         chunk = interface.step(batch, watch=moment.diagnose)
         report = StepReport(self.objective.measure(chunk.outputs, batch.targets, chunk.loss))
-        loss, count = report.measures["loss"]
-        # A synthesizer that went bad shows in the loss of this step, not of one to come.
-        report.measures["loss"] = (loss + chunk.synthesizer_loss * 0, count)
-        report.measures["synthesizer_loss"] = (chunk.synthesizer_loss, len(batch.inputs))
-        gradients = self.clipped(chunk.gradients)
+        gradients: Gradients = {}
+        for part in interface.parts:
+            own = {name: each for name, each in chunk.gradients.items() if name.startswith(part)}
+            gradients |= self.clipped(own)
+        self.optimizer.step_with(gradients, moment.progress)
+        if self.synthesizer_optimizer is not None:
+            loss, count = report.measures["loss"]
+            # A synthesizer that went bad shows in the loss of this step, not of one to come.
+            report.measures["loss"] = (loss + chunk.synthesizer_loss * 0, count)
+            report.measures["synthesizer_loss"] = (chunk.synthesizer_loss, len(batch.inputs))
+            self.synthesizer_optimizer.step_with(chunk.synthesizer_gradients, moment.progress)
         if moment.diagnose:
             report.signals = chunk.signals
             report.directions = {name: -gradient for name, gradient in gradients.items()}
-            if chunk.compared is not None:
-                report.details = compared({self.network.layers[-2].name: chunk.compared})
-        self.optimizer.step_with(gradients, moment.progress)
-        self.synthesizer_optimizer.step_with(chunk.synthesizer_gradients, moment.progress)
+            if chunk.compared:
+                report.details = compared(chunk.compared)
         return report
 
     def predict(self, inputs: Tensor) -> Tensor:
@@ -215,11 +252,12 @@ class SyntheticGradients:
     # -- state --------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
+        optimizer = self.synthesizer_optimizer
         return {
             "network": dict(self.network.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "synthesizers": {name: dict(model.state_dict()) for name, model in self.models().items()},
-            "synthesizer_optimizer": self.synthesizer_optimizer.state_dict(),
+            "synthesizer_optimizer": {} if optimizer is None else optimizer.state_dict(),
             "streams": self.streams.state_dict(),
             "carried": {str(place): each for place, each in enumerate(self.carried)},
         }
@@ -229,7 +267,8 @@ class SyntheticGradients:
         self.optimizer.load_state_dict(state["optimizer"])
         for name, model in self.models().items():
             model.load_state_dict(state["synthesizers"][name])
-        self.synthesizer_optimizer.load_state_dict(state["synthesizer_optimizer"])
+        if self.synthesizer_optimizer is not None:
+            self.synthesizer_optimizer.load_state_dict(state["synthesizer_optimizer"])
         self.streams.load_state_dict(state["streams"])
         if self.recurrent is not None:
             device = next(self.network.parameters()).device
@@ -237,34 +276,39 @@ class SyntheticGradients:
 
 
 class Update:
-    """One step of a feed-forward network, module by module: the gradients of all of them, collected."""
+    """One step of a feed-forward network, module by module, each updated at once."""
 
     def __init__(self, algorithm: SyntheticGradients, batch: Batch, moment: Moment) -> None:
         self.algorithm, self.batch, self.diagnose = algorithm, batch, moment.diagnose
+        self.progress = moment.progress
         self.updating = algorithm.updating(moment)
-        self.condition = algorithm.condition(batch, next(algorithm.network.parameters()).dtype)
+        self.condition = algorithm.condition(batch)
         self.samples = len(batch.inputs)
         self.unit = self.samples if algorithm.hyperparameters.gradient_scale == "per_sample" else 1
         applied = algorithm.hyperparameters.applied_scale
         self.scale = 1.0 if applied is None else applied
-        self.gradients: Gradients = {}
-        self.synthesizer_gradients: Gradients = {}
+        self.loss: Tensor | None = None
+        """Of the output layer, once it has run."""
+        self.directions: Gradients = {}
         self.synthesizer_losses: list[Tensor] = []
         self.signals: dict[str, Tensor] = {}
         self.compared: dict[str, tuple[Tensor, Tensor]] = {}
 
     def run_module(self, i: int, message: Tensor) -> Tensor:
-        """Module i forwards, its gradients by eq. 2, and those of the synthesizers below it; returns its message."""
+        """Module i forwards, its update by eq. 2, and those of the synthesizers below it; returns its message."""
         module = self.algorithm.modules[i]
         sent_up = module.forward(self._input_of(i, message))
         self.sent_up(i, sent_up)
         signal = self._signal_at(i, sent_up)
         if self.updating[i]:
-            sent = module.backward(signal, to_input=i > 0)
-            self.gradients |= self.algorithm.clipped(sent.gradients)
-            self.signals |= sent.signals
-            if sent.below is not None:
+            sent = module.backward(signal, 1 / self.unit, to_input=i > 0, watch=self.diagnose)
+            gradients = self.algorithm.clipped(sent.gradients)
+            if self.diagnose:
+                self.signals |= sent.signals
+                self.directions |= {name: -gradient for name, gradient in gradients.items()}
+            if sent.below is not None:  # first, while the message is still in the processor's cache
                 self.train_synthesizers_below(i, sent.below, message)
+            self.algorithm.optimizer.step_with(gradients, self.progress)
         return sent_up
 
     def sent_up(self, i: int, message: Tensor) -> None:
@@ -277,31 +321,34 @@ class Update:
         return model.predict(self.batch.inputs, None).reshape(message.shape)
 
     def _signal_at(self, i: int, sent_up: Tensor) -> Tensor:
-        """∂L/∂h_i of the mean loss: predicted (eq. 1), at the output true."""
+        """∂L/∂h_i in the synthesizers' unit: predicted (eq. 1), at the output true."""
         model = self.algorithm.synthesizers.get(i)
         if model is None:
-            return self.algorithm.objective.error(sent_up, self.batch.targets) / self.samples
+            self.loss, error = self.algorithm.objective.loss_and_error(sent_up, self.batch.targets)
+            return error if self.unit == self.samples else error / self.samples
         predicted = model.predict(sent_up, self.condition).reshape(sent_up.shape)
-        return predicted * (self.scale / self.unit)
+        return predicted if self.scale == 1 else predicted * self.scale
 
-    def train_synthesizers_below(self, i: int, sent: Tensor, message: Tensor) -> None:
+    def train_synthesizers_below(self, i: int, target: Tensor, message: Tensor) -> None:
         """Eqs. 3-5, with what module i sends down, and what it was sent."""
-        model, target = self.algorithm.synthesizers[i - 1], sent * self.unit
+        model = self.algorithm.synthesizers[i - 1]
         name = self.algorithm.interface_name(i - 1)
         if self.diagnose:
             self.compared[name] = (model.prediction.reshape(target.shape), target)
-        self._collect(name, *model.gradients(target))
+        self._move_synthesizer(name, *model.gradients(target))
         self.train_input_synthesizer(i, message)
 
     def train_input_synthesizer(self, i: int, message: Tensor) -> None:
         """Eq. 5."""
         inputs = self.algorithm.input_synthesizers.get(i)
         if inputs is not None:
-            self._collect(f"input-{self.algorithm.interface_name(i - 1)}", *inputs.gradients(message))
+            self._move_synthesizer(f"input-{self.algorithm.interface_name(i - 1)}", *inputs.gradients(message))
 
-    def _collect(self, name: str, loss: Tensor, gradients: Gradients) -> None:
+    def _move_synthesizer(self, name: str, loss: Tensor, gradients: Gradients) -> None:
         self.synthesizer_losses.append(loss)
-        self.synthesizer_gradients |= {f"{name}.{each}": gradient for each, gradient in gradients.items()}
+        optimizer = self.algorithm.synthesizer_optimizer
+        if optimizer is not None:
+            optimizer.step_with({f"{name}.{each}": gradient for each, gradient in gradients.items()}, self.progress)
 
     def synthesizer_loss(self) -> Tensor:
         """Summed over samples and synthesizers; a step may train none."""
@@ -320,7 +367,7 @@ class Update:
         if self.diagnose:
             order = [layer.name for layer in self.algorithm.network.layers]
             report.signals = {name: self.signals[name] for name in order if name in self.signals}
-            report.directions = {name: -gradient for name, gradient in self.gradients.items()}
+            report.directions = self.directions
             report.details = compared(self.compared)
 
 

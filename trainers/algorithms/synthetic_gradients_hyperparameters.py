@@ -27,7 +27,8 @@ class SyntheticGradientsHyperparameters(OptimizerOptions):
     )
     conditioned: bool | None = Field(
         default=None,
-        description="cDNI: synthesizers see the label too; null: yes, except in a recurrent network",
+        description="cDNI: synthesizers see the label too; of two networks, the one at the message sees what B will be "
+        "asked; null: yes, except in a recurrent network",
         json_schema_extra={"x-symbol": "c"},
     )
     synthesizer_layers: int = Field(
@@ -67,7 +68,8 @@ class SyntheticGradientsHyperparameters(OptimizerOptions):
         default=None,
         ge=0,
         le=1,
-        description="synthetic gradients are multiplied by this where they are applied; null: 1, recurrent 0.1",
+        description="synthetic gradients are multiplied by this where they are applied, in two networks only those of "
+        "states; null: 1, through time 0.1",
         json_schema_extra={"x-source": RERUN},
     )
     update_probability: float = Field(
@@ -76,6 +78,12 @@ class SyntheticGradientsHyperparameters(OptimizerOptions):
         le=1,
         description="of each module in each step: its weights and the synthesizers below it move, or not",
         json_schema_extra={"x-symbol": "p", "x-source": "section 3"},
+    )
+    borders: list[Literal["a.cell", "a.message", "b.cell"]] | None = Field(
+        default=None,
+        max_length=3,
+        description="two networks: where a gradient is predicted; none passes at the others: the end of A's chunk, A's "
+        "message to B, the end of B's; null: all",
     )
     auxiliary: bool = Field(
         default=False, description="recurrent: the state at a boundary also predicts the next synthetic gradient (Aux)"
@@ -86,29 +94,29 @@ class SyntheticGradientsHyperparameters(OptimizerOptions):
 def completed(hyperparameters: SyntheticGradientsHyperparameters, network: Any) -> SyntheticGradientsHyperparameters:
     """Every None filled in. Raises SpecError for a network, or a combination with it, that cannot be trained."""
     _refuse_untrainable(network)
-    recurrent = network.kind in RECURRENT
-    if recurrent:
-        _refuse_for_recurrent(hyperparameters)
-    elif hyperparameters.auxiliary:
-        raise SpecError(
-            "#/hyperparameters/auxiliary",
-            "The auxiliary task predicts the synthetic gradient of the next chunk; a feed-forward network has no "
-            "chunks. Set auxiliary to false.",
-            got=True,
-            allowed=[False],
-        )
-    changes = {
-        "interfaces": None if recurrent else _interfaces(hyperparameters.interfaces, len(network.activations())),
-        "conditioned": not recurrent if hyperparameters.conditioned is None else hyperparameters.conditioned,
+    chunked = network.kind in CHUNKED
+    for field, refused, sentence, allowed in _refusals(hyperparameters, network.kind):
+        if refused:
+            got = getattr(hyperparameters, field)
+            raise SpecError(f"#/hyperparameters/{field}", sentence, got=got, allowed=[allowed])
+    changes: dict[str, Any] = {
+        "interfaces": None if chunked else _interfaces(hyperparameters.interfaces, len(network.activations())),
+        "conditioned": network.kind != "recurrent"
+        if hyperparameters.conditioned is None
+        else hyperparameters.conditioned,
         "synthesizer_learning_rate": hyperparameters.synthesizer_learning_rate or hyperparameters.learning_rate,
     }
+    if network.kind == "two_networks":
+        asked = BORDERS if hyperparameters.borders is None else hyperparameters.borders
+        changes["borders"] = [each for each in BORDERS if each in asked]
     if hyperparameters.applied_scale is None:
-        changes["applied_scale"] = 0.1 if recurrent else 1.0
+        changes["applied_scale"] = 0.1 if chunked else 1.0
     return hyperparameters.model_copy(update=changes)
 
 
-RECURRENT = ("recurrent",)
-TRAINED = ("mlp", "convnet", *RECURRENT)
+CHUNKED = ("recurrent", "two_networks")
+TRAINED = ("mlp", "convnet", *CHUNKED)
+BORDERS = ("a.cell", "a.message", "b.cell")
 
 
 def _interfaces(asked: list[int] | None, hidden_layers: int) -> list[int]:
@@ -158,34 +166,44 @@ def _refuse_untrainable(network: Any) -> None:
             )
 
 
-def _refuse_for_recurrent(hyperparameters: SyntheticGradientsHyperparameters) -> None:
-    refusals: list[tuple[str, bool, str, Any]] = [
+def _refusals(hyperparameters: SyntheticGradientsHyperparameters, kind: str) -> list[tuple[str, bool, str, Any]]:
+    """(field, whether it is refused for this kind of network, why, what is allowed)"""
+    chunked = kind in CHUNKED
+    return [
         (
             "interfaces",
-            hyperparameters.interfaces is not None,
+            chunked and hyperparameters.interfaces is not None,
             "The interfaces of a recurrent network are the borders of its chunks. Leave interfaces out.",
             None,
         ),
         (
             "unlock",
-            hyperparameters.unlock == "full",
+            chunked and hyperparameters.unlock == "full",
             "A recurrent network's next chunk takes the state that the last one left. Choose update.",
             "update",
         ),
         (
             "conditioned",
-            bool(hyperparameters.conditioned),
+            kind == "recurrent" and bool(hyperparameters.conditioned),
             "At the border of a chunk the labels to come are not known. Set conditioned to false.",
             False,
         ),
         (
             "update_probability",
-            hyperparameters.update_probability < 1,
+            chunked and hyperparameters.update_probability < 1,
             "A recurrent network is one module, and updates after every chunk. Set update_probability to 1.",
             1.0,
         ),
+        (
+            "auxiliary",
+            kind != "recurrent" and hyperparameters.auxiliary,
+            f"The auxiliary task is that of a recurrent network's chunks, not of kind {kind}. Set auxiliary to false.",
+            False,
+        ),
+        (
+            "borders",
+            kind != "two_networks" and hyperparameters.borders is not None,
+            f"borders are those of two networks; a network of kind {kind} has others. Leave borders out.",
+            None,
+        ),
     ]
-    for field, refused, sentence, allowed in refusals:
-        if refused:
-            got = getattr(hyperparameters, field)
-            raise SpecError(f"#/hyperparameters/{field}", sentence, got=got, allowed=[allowed])

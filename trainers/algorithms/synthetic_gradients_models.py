@@ -2,12 +2,14 @@
 
     paper    here         meaning                                                            shape
     h_i      message      activation sent up, detached                                       (batch, *shape)
-    c        condition    one-hot label (cDNI), as planes beside maps; None without           (batch, classes)
+    c        condition    label (cDNI), in effect one-hot and as planes beside maps, or       (batch,) int64
+                          values, for regression; None without                               (batch, values)
     φ_w, φ_b weight, bias last layer, zero at first: a new synthesizer predicts nothing
     δ̂_i      prediction   ≈ ∂L/∂h_i; of a synthetic input: ≈ h_i
 
 `predict` keeps what `gradients` needs; the target comes later, from above. The linear one is written out by hand: its
-input is detached, so that it costs one product forwards and one backwards. A deeper one has a graph of its own.
+input is detached, so that it costs one product forwards and one backwards, and a label costs a look into a table and
+an addition to a row of it. A deeper one has a graph of its own.
 """
 
 from itertools import pairwise
@@ -26,7 +28,7 @@ Gradients = dict[str, Tensor]
 
 
 class Synthesizer(nn.Module):
-    """Base: what a model at an interface does."""
+    """Base: what a model at an interface does, within a step and so without autograd but for its own graph."""
 
     prediction: Tensor
     """The last one."""
@@ -55,39 +57,44 @@ class Synthesizer(nn.Module):
 
 
 class LinearSynthesizer(Synthesizer):
-    """δ̂ = φ_w h + φ_c c + φ_b, of flat messages."""
+    """δ̂ = φ_w h + φ_c c + φ_b, of flat messages; `condition_weight`, φ_cᵀ, has a row a label."""
 
     def __init__(self, inputs: int, outputs: int, condition: int, *, loss: Loss) -> None:
         super().__init__(loss)
         self.weight = nn.Parameter(torch.zeros(outputs, inputs))
-        self.condition_weight = nn.Parameter(torch.zeros(outputs, condition)) if condition else None
+        self.condition_weight = nn.Parameter(torch.zeros(condition, outputs)) if condition else None
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, message: Tensor, condition: Tensor | None) -> Tensor:
-        prediction = F.linear(message.flatten(1), self.weight, self.bias)
+        message = message.flatten(1)
         if self.condition_weight is None or condition is None:
-            return prediction
-        return torch.addmm(prediction, condition, self.condition_weight.t())
+            return F.linear(message, self.weight, self.bias)
+        if condition.dim() > 1:
+            return torch.addmm(F.linear(message, self.weight, self.bias), condition, self.condition_weight)
+        of_label = F.embedding(condition, self.condition_weight + self.bias)
+        if torch.is_autocast_enabled(message.device.type):
+            return F.linear(message, self.weight) + of_label
+        return of_label.addmm_(message, self.weight.t())  # in place: a pass less over memory
 
     def predict(self, message: Tensor, condition: Tensor | None) -> Tensor:
-        with torch.no_grad():
-            self.prediction = self(message, condition)
+        self.prediction = self.forward(message, condition)
         self._message, self._condition = message.flatten(1), condition
         return self.prediction
 
-    @torch.no_grad()
     def gradients(self, target: Tensor) -> tuple[Tensor, Gradients]:
         difference = self.prediction - target.flatten(1)
         signal = difference.sign() if self.loss == "l1" else difference
         factor = (1 if self.loss == "l1" else 2) / len(difference)  # taken into the products: a pass less over memory
-        gradients = {
-            "weight": torch.addmm(self.weight, signal.t(), self._message, beta=0, alpha=factor),
-            "bias": signal.sum(0) * factor,
-        }
-        if self.condition_weight is not None and self._condition is not None:
-            gradients["condition_weight"] = torch.addmm(
-                self.condition_weight, signal.t(), self._condition, beta=0, alpha=factor
-            )
+        gradients = {"weight": torch.addmm(self.weight, signal.t(), self._message, beta=0, alpha=factor)}
+        if self.condition_weight is None or self._condition is None:
+            gradients["bias"] = signal.sum(0) * factor
+        elif self._condition.dim() > 1:
+            gradients["bias"] = signal.sum(0) * factor
+            gradients["condition_weight"] = self._condition.t() @ signal * factor
+        else:
+            rows = signal.new_zeros(self.condition_weight.shape)
+            rows.index_add_(0, self._condition, signal).mul_(factor)
+            gradients |= {"condition_weight": rows, "bias": rows.sum(0)}  # each sample has one label
         return self._distance(difference), _in_dtype_of(gradients, self.weight)
 
 
@@ -108,7 +115,7 @@ class LayeredSynthesizer(Synthesizer):
         generator: torch.Generator,
     ) -> None:
         super().__init__(loss)
-        self.out_shape = out_shape
+        self.out_shape, self.condition = out_shape, condition
         # Convolutions need maps at both ends, and of equal size.
         self.on_maps = len(shape) == 3 and len(out_shape) == 3 and shape[1:] == out_shape[1:]
         self.sides = shape[1:]
@@ -134,6 +141,8 @@ class LayeredSynthesizer(Synthesizer):
     def forward(self, message: Tensor, condition: Tensor | None) -> Tensor:
         h = message if self.on_maps else message.flatten(1)
         if condition is not None:
+            if condition.dim() == 1:
+                condition = F.one_hot(condition, self.condition).to(self.weights[0].dtype)
             planes = condition[:, :, None, None].expand(-1, -1, *self.sides) if self.on_maps else condition
             h = torch.cat([h, planes], dim=1)
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):

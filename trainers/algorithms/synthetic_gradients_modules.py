@@ -3,9 +3,13 @@
 `forward` takes a message from below and keeps what `backward` needs; `backward` turns the gradient by the module's
 output into the gradients of its weights and, if asked, by its input. A single dense layer is written out by hand;
 anything else has a graph of its own, which never crosses an interface.
+
+Signals are in the synthesizers' unit (a sample's own gradient, say), weights' gradients are of the mean loss; `scale`
+leads from the one to the other. It is linear, so it is taken into the product for the weights: no pass over memory.
+All of it runs within a step, so without autograd but where a module switches it on for itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -17,6 +21,12 @@ from trainers.networks.base import Layer
 from trainers.networks.dense import DenseLayer
 
 Gradients = dict[str, Tensor]
+IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "tanh": torch.tanh_,
+    "sigmoid": torch.sigmoid_,
+}
+"""Nonlinearities whose derivative needs nothing of the pre-activation but what is left of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +36,9 @@ class Sent:
     gradients: Gradients
     """Weight, by its name in the network, → ∂L/∂W."""
     below: Tensor | None
-    """∂L/∂(the module's input), in the message's shape, where it was asked for."""
+    """The signal at the module's input, in the message's shape, where it was asked for."""
     signals: dict[str, Tensor]
-    """Layer → ∂L/∂a."""
+    """Layer → ∂L/∂a of the mean loss, where watched."""
 
 
 class Module(Protocol):
@@ -36,7 +46,7 @@ class Module(Protocol):
 
     def forward(self, message: Tensor) -> Tensor: ...
 
-    def backward(self, signal: Tensor, *, to_input: bool) -> Sent: ...
+    def backward(self, signal: Tensor, scale: float, *, to_input: bool, watch: bool) -> Sent: ...
 
 
 class DenseModule:
@@ -46,25 +56,25 @@ class DenseModule:
         self.layers: Sequence[Layer] = (layer,)
         self.layer = layer
 
-    @torch.no_grad()
     def forward(self, message: Tensor) -> Tensor:
         self._shape = message.shape
         self._input = message.flatten(1)
         self._a = self.layer.affine(message)
-        self._h = self.layer.activation.function(self._a)
+        in_place = IN_PLACE.get(self.layer.activation.name)
+        self._h = self.layer.activation.function(self._a) if in_place is None else in_place(self._a)
         return self._h
 
-    @torch.no_grad()
-    def backward(self, signal: Tensor, *, to_input: bool) -> Sent:
+    def backward(self, signal: Tensor, scale: float, *, to_input: bool, watch: bool) -> Sent:
         layer, dtype = self.layer, self.layer.weight.dtype
         delta = _through(layer.activation.name, signal, self._a, self._h)
         if delta is None:
             delta = signal * layer.activation.derivative(self._a, self._h)
-        gradients = {f"{layer.name}.weight": (delta.t() @ self._input).to(dtype)}
+        of_weight = torch.addmm(layer.weight, delta.t(), self._input, beta=0, alpha=scale)
+        gradients = {f"{layer.name}.weight": of_weight.to(dtype)}
         if layer.bias is not None:
-            gradients[f"{layer.name}.bias"] = delta.sum(0).to(dtype)
+            gradients[f"{layer.name}.bias"] = (delta.sum(0) * scale).to(dtype)
         below = (delta @ layer.weight).view(self._shape) if to_input else None
-        return Sent(gradients, below, {layer.name: delta})
+        return Sent(gradients, below, {layer.name: delta * scale} if watch else {})
 
 
 class GraphModule:
@@ -86,20 +96,23 @@ class GraphModule:
         self._output = h
         return h.detach()
 
-    def backward(self, signal: Tensor, *, to_input: bool) -> Sent:
-        sources = [*self.parameters.values(), *self._pre_activations.values()]
+    def backward(self, signal: Tensor, scale: float, *, to_input: bool, watch: bool) -> Sent:
+        sources = [*self.parameters.values(), *(self._pre_activations.values() if watch else ())]
         if to_input:
             sources.append(self._input)
-        found = torch.autograd.grad(self._output, sources, signal.to(self._output.dtype), allow_unused=True)
+        applied = (signal * scale).to(self._output.dtype)
+        found = torch.autograd.grad(self._output, sources, applied, allow_unused=True)
         known = {
             name: gradient
-            for name, gradient in zip([*self.parameters, *self._pre_activations], found, strict=False)
+            for name, gradient in zip(
+                [*self.parameters, *(self._pre_activations if watch else ())], found, strict=False
+            )
             if gradient is not None
         }
         return Sent(
             {name: known[name] for name in self.parameters if name in known},
-            found[-1] if to_input else None,
-            {name: known[name] for name in self._pre_activations if name in known},
+            found[-1] * (1 / scale) if to_input else None,
+            {name: known[name] for name in self._pre_activations if watch and name in known},
         )
 
 

@@ -25,7 +25,10 @@ class SyntheticGradientsPart:
     """One process's share of the algorithm. Measures come once a pass, at its last step, and at a stop."""
 
     def __init__(self, whole: SyntheticGradients, group: LayerGroup) -> None:
+        if whole.synthesizer_optimizer is None:
+            raise AssertionError("modules in several processes have a synthesizer at each border")
         self.whole, self.group, self.network = whole, group, whole.network
+        self.synthesizer_optimizer = whole.synthesizer_optimizer
         costs = [sum(each.numel() for layer in m.layers for each in layer.parameters()) for m in whole.modules]
         for i, model in whole.synthesizers.items():
             costs[i] += sum(each.numel() for each in model.parameters())
@@ -56,11 +59,9 @@ class SyntheticGradientsPart:
         for i in self.own:
             message = update.run_module(i, message)
         if self.group.is_last:
-            self._count(self.whole.objective.measure(message, batch.targets))
+            self._count(self.whole.objective.measure(message, batch.targets, update.loss))
         samples = len(batch.inputs) if self.group.is_last else 0  # counted once
         self._count({"synthesizer_loss": (update.synthesizer_loss(), samples)})
-        self.whole.optimizer.step_with(update.gradients, moment.progress)
-        self.whole.synthesizer_optimizer.step_with(update.synthesizer_gradients, moment.progress)
         if moment.step + 1 < moment.steps and not self.stop_agreed:
             return StepReport({})
         self.settle()
@@ -70,6 +71,7 @@ class SyntheticGradientsPart:
         """The answer to the message that has just gone up."""
         self._answer = (*self.group.expect_answer(like), progress)
 
+    @torch.no_grad()
     def settle(self) -> None:
         """Train the synthesizer at the upper border by the answer, if one is still to come."""
         if self._answer is None:
@@ -81,7 +83,7 @@ class SyntheticGradientsPart:
         loss, gradients = self.whole.synthesizers[border].gradients(answer)
         name = self.whole.interface_name(border)
         self._count({"synthesizer_loss": (loss, 0)})
-        self.whole.synthesizer_optimizer.step_with(
+        self.synthesizer_optimizer.step_with(
             {f"{name}.{each}": gradient for each, gradient in gradients.items()}, progress
         )
 
@@ -144,7 +146,7 @@ class PartOfUpdate(Update):
 
     def __init__(self, part: SyntheticGradientsPart, batch: Batch, moment: Moment) -> None:
         super().__init__(part.whole, batch, moment)
-        self.part, self.progress, self.last = part, moment.progress, False
+        self.part, self.last = part, False
 
     def sent_up(self, i: int, message: Tensor) -> None:
         part = self.part
@@ -158,5 +160,5 @@ class PartOfUpdate(Update):
         if i > self.part.own[0]:
             super().train_synthesizers_below(i, sent, message)
             return
-        self.part.group.answer_below(sent * self.unit)
+        self.part.group.answer_below(sent)
         self.train_input_synthesizer(i, message)

@@ -18,7 +18,7 @@ Losses here are sums over a sample's time steps, whatever the chunk's length, so
 gradient is divided by batch and steps again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -41,14 +41,12 @@ class ChunkStep:
     loss: Tensor
     gradients: Gradients
     """Of the network's weights."""
-    synthesizer_gradients: Gradients
+    signals: dict[str, Tensor]
     synthesizer_loss: Tensor
     """Summed over the batch; 0 where no prediction could be checked."""
-    signals: dict[str, Tensor]
-    predicted: Tensor
-    """δ̂_T."""
-    compared: tuple[Tensor, Tensor] | None
-    """The prediction that was checked, and what it was checked against."""
+    synthesizer_gradients: Gradients = field(default_factory=dict)
+    compared: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Layer → the prediction that was checked, and what it was checked against."""
 
 
 class RecurrentInterface:
@@ -67,6 +65,11 @@ class RecurrentInterface:
         """By name."""
         auxiliary = {} if self.auxiliary is None else {"auxiliary": self.auxiliary}
         return {"state": self.synthesizer, **auxiliary}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """How the names of its modules' weights begin: there is one module."""
+        return ("",)
 
     def step(self, batch: Batch, *, watch: bool) -> ChunkStep:
         """The gradients of one chunk; moves the carried state on."""
@@ -101,14 +104,14 @@ class RecurrentInterface:
         if watched is not None:
             readout[0].grad = found[-1]
             signals = teaching_signals(watched)
-        step = ChunkStep(outputs.detach(), loss.detach(), gradients, {}, loss.new_zeros(()), signals, predicted, None)
+        step = ChunkStep(outputs.detach(), loss.detach(), gradients, signals, loss.new_zeros(()))
         if ended:
             self._check(step, torch.cat(before, dim=1), torch.zeros_like(predicted))
         elif before:
             start = torch.cat(leaves, dim=1).detach()
             target = sent * unit
             if self.auxiliary is not None:
-                target = target + self._auxiliary_step(step, self.auxiliary, start)
+                target = target + self._auxiliary_step(step, self.auxiliary, start, predicted)
             self._check(step, start, target)
         self.carried = tuple(each.detach() for each in after)
         return step
@@ -130,14 +133,14 @@ class RecurrentInterface:
         prediction = self.synthesizer.predict(state, None)
         step.synthesizer_loss, gradients = self.synthesizer.gradients(target)
         step.synthesizer_gradients |= {f"state.{name}": each for name, each in gradients.items()}
-        step.compared = (prediction, target)
+        step.compared[self.network.layers[-2].name] = (prediction, target)
 
-    def _auxiliary_step(self, step: ChunkStep, auxiliary: Synthesizer, start: Tensor) -> Tensor:
+    def _auxiliary_step(self, step: ChunkStep, auxiliary: Synthesizer, start: Tensor, predicted: Tensor) -> Tensor:
         """Its gradients join the step's; returns what the auxiliary loss sends back to the boundary's state."""
         start = start.requires_grad_(True)
         named = dict(auxiliary.named_parameters())
         with torch.enable_grad():
-            difference = auxiliary(start, None) - step.predicted
+            difference = auxiliary(start, None) - predicted
             loss = difference.square().sum() / len(start)
         *found, by_state = torch.autograd.grad(loss, [*named.values(), start])
         step.synthesizer_gradients |= {f"auxiliary.{name}": each for name, each in zip(named, found, strict=True)}

@@ -37,15 +37,17 @@ class Task:
     sequence_classification   (batch, time, *input_shape)     (batch,) int64 class, of the whole sequence
     next_symbol               (batch, time) int64 symbol      (batch, time) int64 symbol, the next one
     sequence_bits             (batch, time, *input_shape)     (batch, time, outputs) float, 0 or 1
-    digit_counting            (batch, time, *input_shape)     (batch, 2) int64 counts, one column a head
+    digit_counting            (batch, time, *input_shape)     (batch, 2) int64 counts, one column a head, at the end;
+                                                              (batch, time / ticks, 2): after every so many steps
     """
 
     kind: TaskKind
     input_shape: tuple[int, ...]  # of one sample, or of one time step of it; () for a symbol
-    outputs: int  # classes, values, symbols or bits; for digit_counting the first head's classes
+    outputs: int  # classes, values, symbols or bits; where there are heads, all of their classes
     time_steps: int | None = None  # in one sample; None: not a sequence, or of varying length
     symbols: int | None = None  # inputs are ids of 0..symbols-1
     heads: Mapping[str, int] = field(default_factory=dict)  # classes of each head where there are several
+    ticks: int | None = None  # time steps between answers, where two networks run at different rates
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Endless streams of digits with counts as targets, for digit_counting: many in parallel, a chunk of T a step."""
+"""Endless streams of digits with counts as targets, for digit_counting: many in parallel, a few chunks of T a step."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -17,10 +17,11 @@ from trainers.streams import generator_for
 
 @dataclass(frozen=True, slots=True)
 class LoadedDigitStreams(LoadedDataset):
-    """The images that streams are drawn from, by split, and T."""
+    """The images that streams are drawn from, by split; T, and how many times T digits a training step has."""
 
     images: LoadedSamples
     ticks: int
+    messages: int
     evaluation_streams: int
 
     @property
@@ -39,11 +40,13 @@ class LoadedDigitStreams(LoadedDataset):
 
 
 class DigitStreamData(StatelessData):
-    """Inputs (batch, T, 784), targets (batch, 2): odd digits among these T, threes among the last T².
+    """Inputs (batch, messages · T, pixels), targets (batch, messages, 2): after every T digits the odd ones among these
+    T and the threes among the last T².
 
     Every pass begins its streams anew (`starts`); until T² digits have passed, the threes are counted among those there
-    were. `Batch.indices` are rows of the image file, (batch, T). An evaluation batch is one whole stretch of T² digits,
-    (batch, T², 784), with the odd ones of its last T and all of its threes.
+    were. The digits of an epoch are the same however many messages a step has. `Batch.indices` are rows of the image
+    file, (batch, messages · T). An evaluation batch is one whole stretch of T² digits, (batch, T², pixels), with the
+    odd ones of its last T and all of its threes, (batch, 2).
     """
 
     def __init__(
@@ -58,17 +61,25 @@ class DigitStreamData(StatelessData):
         self._rows = loaded.images.train.rows.cpu()
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        T, images = self._loaded.ticks, self._loaded.images.train
+        T, messages, images = self._loaded.ticks, self._loaded.messages, self._loaded.images.train
+        opening = first * messages
         threes = deque(
-            ((self._labels[self._digits(epoch, step)] == 3).sum(1) for step in range(max(0, first - T + 1), first)),
+            (
+                (self._labels[self._digits(epoch, chunk)] == 3).sum(1)
+                for chunk in range(max(0, opening - T + 1), opening)
+            ),
             maxlen=T,
         )
         for step in range(first, self.steps_per_pass):
-            rows = self._digits(epoch, step)
-            labels = self._labels[rows]
-            threes.append((labels == 3).sum(1))
-            targets = torch.stack([(labels % 2).sum(1), torch.stack(tuple(threes)).sum(0)], dim=1)
-            yield self._batch(self._gather, images, rows, targets, starts=step == 0)
+            rows, targets = [], []
+            for chunk in range(step * messages, (step + 1) * messages):
+                rows.append(self._digits(epoch, chunk))
+                labels = self._labels[rows[-1]]
+                threes.append((labels == 3).sum(1))
+                targets.append(torch.stack([(labels % 2).sum(1), torch.stack(tuple(threes)).sum(0)], dim=1))
+            yield self._batch(
+                self._gather, images, torch.cat(rows, dim=1), torch.stack(targets, dim=1), starts=step == 0
+            )
 
     def evaluation_batches(self, split: Split) -> Iterator[Batch]:
         T, images = self._loaded.ticks, getattr(self._loaded.images, split)
@@ -80,9 +91,9 @@ class DigitStreamData(StatelessData):
             targets = torch.stack([(digits[:, -T:] % 2).sum(1), (digits == 3).sum(1)], dim=1)
             yield self._batch(self._gather_evaluation, images, part, targets, starts=True)
 
-    def _digits(self, epoch: int, step: int) -> Tensor:
-        """Rows of the image file, (batch, T), a function of (seed, epoch, step)."""
-        generator = generator_for(self._loaded.seed, f"digits/{epoch}/{step}")
+    def _digits(self, epoch: int, chunk: int) -> Tensor:
+        """Rows of the image file, (batch, T), a function of (seed, epoch, chunk)."""
+        generator = generator_for(self._loaded.seed, f"digits/{epoch}/{chunk}")
         draws = torch.randint(len(self._rows), (self.batch_size, self._loaded.ticks), generator=generator)
         return self._rows[draws]
 

@@ -2,23 +2,25 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 
-from trainers.assembly import assemble
-from trainers.layer_parallel.launch import run_rank
+from trainers.layer_parallel.launch import READY, assemble_share, run_rank
 from trainers.losses import NonFiniteLoss
-from trainers.resolve import resolve_parts
+from trainers.serve import die_with
 
 
 def main() -> None:
     plan = json.loads(sys.stdin.readline())
+    die_with(plan["parent"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process decides on a stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    data_dir = None if plan["data_dir"] is None else Path(plan["data_dir"])
-    parts = assemble(resolve_parts(plan["spec"]), data_dir=data_dir)
-    with suppress(NonFiniteLoss):  # rank 0 sees the same loss, and says so
+    parts = assemble_share(plan)
+    print(READY, flush=True)
+    os.dup2(2, 1)  # from here on what a library prints goes where the log goes
+    with suppress(NonFiniteLoss):  # the first process sees the same loss, and says so
         run_rank(plan["rank"], plan, parts, on_event=lambda event: None, output=None, stop=None)
 
 

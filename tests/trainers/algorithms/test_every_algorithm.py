@@ -140,9 +140,10 @@ def test_unknown_hyperparameters_are_refused_by_name(algorithm: str) -> None:
 @EVERY
 @pytest.mark.parametrize("kind", list_networks())
 def test_it_trains_the_networks_it_declares_and_refuses_the_others_with_a_reason(algorithm: str, kind: str) -> None:
-    dataset = "sequential_mnist" if kind == "recurrent" else "mnist"
+    dataset = {"recurrent": "sequential_mnist", "two_networks": "digit_counting"}.get(kind, "mnist")
     cell = {"cell": "tanh"} if kind == "recurrent" else {}
-    spec = {"algorithm": algorithm, "dataset": dataset, "network": {"kind": kind, **cell}}
+    training = {"steps_per_epoch": 5} if dataset == "digit_counting" else {}
+    spec = {"algorithm": algorithm, "dataset": dataset, "network": {"kind": kind, **cell}, "training": training}
     if kind in describe(algorithm)["trains"]:
         assert resolve_parts(spec).spec.network["kind"] == kind
         return

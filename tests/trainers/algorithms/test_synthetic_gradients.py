@@ -266,7 +266,7 @@ def test_steps_are_those_of_the_equations(unlock: str, synthesizer_loss: str, gr
     for i, (expected_weight, bias) in enumerate(reference.models):
         model = algorithm.synthesizers[i]
         assert isinstance(model, LinearSynthesizer)
-        joined = torch.cat([model.weight, model.get_parameter("condition_weight")], dim=1)
+        joined = torch.cat([model.weight, model.get_parameter("condition_weight").t()], dim=1)
         torch.testing.assert_close(joined, expected_weight, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(model.bias, bias, rtol=1e-9, atol=1e-12)
         assert expected_weight.abs().max() > 0
@@ -431,6 +431,23 @@ def test_what_it_cannot_train_is_refused(
     with pytest.raises(SpecError) as refusal:
         resolve_parts(spec)
     assert refusal.value.errors[0].pointer == pointer
+
+
+def test_without_an_interface_it_is_backprop(tmp_path: Path) -> None:
+    """One module, and no synthesizer to train, save or load."""
+    spec: dict[str, Any] = {
+        "algorithm": "synthetic_gradients",
+        "hyperparameters": {"interfaces": []},
+        "dataset": "digits",
+        "network": {"kind": "mlp", "hidden": [8, 8]},
+        "training": {"epochs": 1, "batch_size": 300, "seed": 3, "threads": 1, "diagnose_every_steps": None},
+    }
+    ours = fit(spec, output=tmp_path)
+    theirs = fit(spec | {"algorithm": "backprop", "hyperparameters": {}})
+    again = fit(spec, resume=ours.checkpoint)
+    for outcome in (ours, again):
+        for name, weight in theirs.parts.network.state_dict().items():
+            torch.testing.assert_close(outcome.parts.network.state_dict()[name], weight, rtol=1e-4, atol=1e-5)
 
 
 def test_defaults_are_filled_in_and_returned() -> None:

@@ -16,7 +16,7 @@ from trainers.streams import StreamBook
 IMAGES = Task("classification", (2, 8, 8), 5)
 VECTORS = Task("sequence_bits", (3,), 4)
 SYMBOLS = Task("next_symbol", (), 6, symbols=6)
-COUNTS = Task("digit_counting", (1, 28, 28), 4, heads={"odd": 4, "threes": 5})
+COUNTS = Task("digit_counting", (6,), 8, time_steps=4, heads={"odd": 3, "threes": 5}, ticks=2)
 ROWS = Task("sequence_classification", (8,), 5, time_steps=7)
 
 CASES: dict[str, tuple[dict[str, Any], Task]] = {
@@ -56,9 +56,15 @@ CASES: dict[str, tuple[dict[str, Any], Task]] = {
     "recurrent tanh": ({"kind": "recurrent", "cell": "tanh", "hidden": 5}, ROWS),
     "recurrent gru": ({"kind": "recurrent", "cell": "gru", "hidden": 5}, VECTORS),
     "recurrent lstm": ({"kind": "recurrent", "cell": "lstm", "hidden": 5}, SYMBOLS),
+    "two networks": (
+        {"kind": "two_networks", "features": [5, 4], "cell": "gru", "hidden": 3, "message": 2},
+        COUNTS,
+    ),
     "two cells, dropout": ({"kind": "recurrent", "cell": "lstm", "hidden": 5, "layers": 2, "dropout": 0.3}, VECTORS),
 }
 every_case = pytest.mark.parametrize("case", CASES)
+# Two networks have two read-outs, so their layers are no chain; how they follow each other is in test_two_networks.py.
+every_chain = pytest.mark.parametrize("case", [case for case in CASES if case != "two networks"])
 
 
 def built(case: str, *, seed: int = 3, **changed: Any) -> tuple[Network, StreamBook]:
@@ -87,12 +93,12 @@ def test_every_registered_kind_has_a_case() -> None:
 def test_outputs_have_the_shape_that_the_task_asks_for(case: str) -> None:
     task = CASES[case][1]
     outputs = built(case)[0](inputs_for(case))
-    steps = (7,) if task.kind in ("next_symbol", "sequence_bits") else ()
+    steps = (7,) if task.kind in ("next_symbol", "sequence_bits") else (2,) if task.ticks else ()
     assert outputs.shape == (4, *steps, task.outputs)
     assert torch.isfinite(outputs).all()
 
 
-@every_case
+@every_chain
 def test_layers_fit_each_other_and_say_their_shapes(case: str) -> None:
     network, _ = built(case)
     assert network.out_shape == (CASES[case][1].outputs,)
@@ -103,7 +109,7 @@ def test_layers_fit_each_other_and_say_their_shapes(case: str) -> None:
             assert h.shape == (4, *layer.out_shape)
 
 
-@every_case
+@every_chain
 def test_layer_by_layer_equals_the_network(case: str) -> None:
     network, _ = built(case)
     inputs = inputs_for(case)
@@ -255,6 +261,8 @@ def test_untracked_runs_leave_running_statistics_alone(case: str) -> None:
         ("convnet", Task("classification", (64,), 10), "mlp"),
         ("resnet", Task("classification", (8, 8), 10), "mlp"),
         ("recurrent", IMAGES, "mlp"),
+        ("two_networks", IMAGES, "mlp"),
+        ("two_networks", VECTORS, "recurrent"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_with_the_kind_that_does(kind: str, task: Task, allowed: str | None) -> None:

@@ -1,0 +1,159 @@
+"""A recorded search for rates: as many quasi-random trials for backprop as for each form of synthetic gradients.
+
+    ALTPROP_DATA_DIR=… python benchmarks/dni_search.py --case mnist --trials 8
+
+A case is one recipe on which the rates of a family of recipes are settled. Log-uniform spaces (below) are walked by a
+scrambled Sobol sequence of fixed seed; trial 0 is the recipe's own settings. A trial has a seed that no reported run
+uses and is scored on validation data, or for sequences by the longest one solved in training; test sets are never
+looked at. Each trial is one line of results/dni.search.jsonl, and trials found there are not repeated.
+`benchmarks/synthetic_gradients.py --searched` runs a family with the best settings found for it.
+"""
+
+import argparse
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from recipe_runs import RESULTS, lines, told
+from scipy.stats import qmc
+
+from trainers import fit
+from trainers.errors import TrainerError
+from trainers.events import Event, Metrics
+from trainers.recipes import RECIPES
+from trainers.spec import TrainingSpec
+
+SEARCH_SEED = 90_001
+RECORD = RESULTS / "dni.search.jsonl"
+PREFIX = "synthetic-gradients-"
+RATES = {"learning_rate": (3e-4, 1e-2), "synthesizer_learning_rate": (3e-5, 1e-2)}
+THROUGH_TIME = {**RATES, "applied_scale": (0.03, 1.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Where the settings of a family are looked for, and how a trial is scored: the higher the better."""
+
+    recipe: str
+    family: tuple[str, ...]
+    """Recipes, by the beginnings of their names, that are run with what is found."""
+    epochs: int
+    score: str
+    sign: int
+    space: dict[str, tuple[float, float]]
+    train_size: int | None = None
+
+    def covers(self, recipe: str) -> bool:
+        return recipe.removeprefix(PREFIX).startswith(self.family)
+
+
+CASES = {
+    "mnist": Case("mnist-5", ("mnist-", "unlock"), 6, "validation_accuracy", 1, RATES, train_size=20_000),
+    "cifar10": Case("cifar10-cnn", ("cifar10-cnn",), 5, "validation_accuracy", 1, RATES),
+    "repeat-copy": Case("repeat-copy", ("repeat-copy", "copy"), 2, "longest_solved", 1, THROUGH_TIME),
+    "characters": Case("characters", ("characters",), 1, "validation_loss", -1, THROUGH_TIME),
+    "two-networks": Case("two-networks", ("two-networks",), 4, "validation_accuracy", 1, THROUGH_TIME),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", choices=CASES, action="append", help="may be repeated; default: all")
+    parser.add_argument("--arm", action="append", help="only these arms of the recipe's quick form")
+    parser.add_argument("--trials", type=int, default=8, help="of each arm")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    for name in options.case or CASES:
+        case = CASES[name]
+        for arm, spec in RECIPES[PREFIX + case.recipe].form("quick").arms.items():
+            if options.arm is None or arm in options.arm:
+                search(name, case, arm, spec, options.trials, options.threads)
+
+
+def search(name: str, case: Case, arm: str, spec: TrainingSpec, trials: int, threads: int) -> None:
+    for number, settings in enumerate(trials_of(case, spec, trials)):
+        key = {"case": name, "arm": arm, "trial": number, "settings": settings, "epochs": case.epochs}
+        if any(all(line[field] == value for field, value in key.items()) for line in lines(RECORD)):
+            continue
+        line = key | scored(case, spec, settings, threads)
+        RECORD.parent.mkdir(parents=True, exist_ok=True)
+        with RECORD.open("a") as file:
+            file.write(json.dumps(line, sort_keys=True) + "\n")
+        told(name, arm, number, settings, line["score"], line["ended"])
+
+
+def trials_of(case: Case, spec: TrainingSpec, count: int) -> list[dict[str, float]]:
+    """None of its settings changed, then points of the space that the arm's algorithm knows."""
+    space = {
+        field: around
+        for field, around in case.space.items()
+        if spec.algorithm == "synthetic_gradients" or field == "learning_rate"
+    }
+    points: Any = qmc.Sobol(len(space), seed=SEARCH_SEED).random_base2(math.ceil(math.log2(max(count, 2))))
+    drawn = [
+        {
+            field: float(f"{low * (high / low) ** share:.2g}")
+            for (field, (low, high)), share in zip(space.items(), point, strict=True)
+        }
+        for point in points
+    ]
+    return [{}, *drawn][:count]
+
+
+def scored(case: Case, spec: TrainingSpec, settings: dict[str, float], threads: int) -> dict[str, Any]:
+    """The best epoch's score; a run that failed has none, and says why."""
+    changes = {
+        "epochs": case.epochs,
+        "seed": SEARCH_SEED,
+        "threads": threads,
+        "device": "cpu",
+        "diagnose_every_steps": None,
+    }
+    options = dict(spec.dataset_options)
+    if case.train_size is not None:
+        options["train_size"] = case.train_size
+    tried = spec.model_copy(
+        update={
+            "training": spec.training.model_copy(update=changes),
+            "hyperparameters": {**spec.hyperparameters, **settings},
+            "dataset_options": options,
+        }
+    )
+    values: list[float] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Metrics):
+            values.append(case.sign * (event.values[case.score] or 0.0))
+
+    try:
+        fit(tried, on_event=keep)
+    except TrainerError as error:
+        return {"score": None, "ended": error.sentence}
+    return {"score": max(values), "ended": "done"}
+
+
+def best_settings(recipe: str, arm: str) -> dict[str, float] | None:
+    """What was found for this arm of the recipe's family; None where nothing was looked for.
+
+    Arms that differ in T alone share what was found for one of them.
+    """
+    for name, case in CASES.items():
+        found = [
+            line
+            for line in lines(RECORD)
+            if line["case"] == name and line["score"] is not None and _kind(line["arm"]) == _kind(arm)
+        ]
+        if case.covers(recipe) and found:
+            return dict(max(found, key=lambda line: line["score"])["settings"])
+    return None
+
+
+def _kind(arm: str) -> str:
+    """The arm without what its search need not be repeated for: T, p, the way it is unlocked."""
+    kind = arm.partition(" T = ")[0].partition(", p = ")[0]
+    return "cDNI" if kind == "full unlock" else kind
+
+
+if __name__ == "__main__":
+    main()
