@@ -9,3 +9,6 @@ RUN useradd --create-home altprop && mkdir /data && chown altprop /data
 USER altprop
 ENV PYTHONUNBUFFERED=1 PYTHONPATH=/srv/altprop
 RUN SECRET_KEY=build python manage.py collectstatic --noinput
+# The image holds no checkout, so whoever builds it says which commit it is: results and reports name it.
+ARG ALTPROP_COMMIT=""
+ENV ALTPROP_COMMIT=$ALTPROP_COMMIT

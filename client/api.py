@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import httpx
 
+from client.experiments import Experiments
+
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 Job = dict[str, Any]
 
@@ -27,6 +29,7 @@ class Client:
     def __init__(self, url: str, token: str, *, timeout: float = 30.0) -> None:
         headers = {"Authorization": f"Token {token}", "Accept": "application/json"}
         self._http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1/", headers=headers, timeout=timeout)
+        self.experiments = Experiments(self)
 
     def __enter__(self) -> Self:
         return self
@@ -40,37 +43,41 @@ class Client:
     def submit(self, spec: dict[str, Any], *, idempotency_key: str | None = None) -> Job:
         """Queue a job: a spec's keys, and beside them `name`, `tags`, `priority`, `queue`, …"""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._json("POST", "jobs", json=spec, headers=headers)
+        return self.send("POST", "jobs", json=spec, headers=headers)
 
     def job(self, job_id: str) -> Job:
-        return self._json("GET", f"jobs/{job_id}")
+        return self.send("GET", f"jobs/{job_id}")
 
     def jobs(self, **filters: Any) -> Iterator[Job]:
         """All jobs that match, newest first, page by page."""
-        yield from self._pages("jobs", filters)
+        yield from self.pages("jobs", filters)
 
     def cancel(self, job_id: str) -> Job:
-        return self._json("POST", f"jobs/{job_id}/cancel")
+        return self.send("POST", f"jobs/{job_id}/cancel")
 
     def pause(self, job_id: str) -> Job:
-        return self._json("POST", f"jobs/{job_id}/pause")
+        return self.send("POST", f"jobs/{job_id}/pause")
 
     def resume(self, job_id: str) -> Job:
-        return self._json("POST", f"jobs/{job_id}/resume")
+        return self.send("POST", f"jobs/{job_id}/resume")
 
     def retry(self, job_id: str) -> Job:
-        return self._json("POST", f"jobs/{job_id}/retry")
+        return self.send("POST", f"jobs/{job_id}/retry")
 
     def metrics(self, job_id: str, **filters: Any) -> dict[str, Any]:
         """Learning curves by metric, at most 1,000 points each."""
-        return self._json("GET", f"jobs/{job_id}/metrics", params=filters)
+        return self.send("GET", f"jobs/{job_id}/metrics", params=filters)
 
     def checkpoints(self, job_id: str) -> list[dict[str, Any]]:
-        return list(self._pages(f"jobs/{job_id}/checkpoints", {}))
+        return list(self.pages(f"jobs/{job_id}/checkpoints", {}))
 
     def download(self, checkpoint_id: str, to: Path) -> Path:
         """Write a checkpoint's bytes to the file `to`."""
-        with self._http.stream("GET", f"checkpoints/{checkpoint_id}/content") as response:
+        return self.fetch(f"checkpoints/{checkpoint_id}/content", to)
+
+    def fetch(self, path: str, to: Path) -> Path:
+        """Write what lies at this address below /api/v1 to the file `to`, whatever its format. Raises Problem."""
+        with self._http.stream("GET", path, headers={"Accept": "*/*"}) as response:
             if response.is_error:
                 response.read()
             self._raise_for_problem(response)
@@ -97,15 +104,17 @@ class Client:
             time.sleep(every)
         return [jobs[job_id] for job_id in job_ids]
 
-    def _pages(self, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        page = self._json("GET", path, params=params)
+    def pages(self, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The rows of a list at this address below /api/v1, page by page."""
+        page = self.send("GET", path, params=params)
         while True:
             yield from page["results"]
             if not page.get("next"):
                 return
-            page = self._json("GET", page["next"])
+            page = self.send("GET", page["next"])
 
-    def _json(self, method: str, path: str, **keywords: Any) -> Any:
+    def send(self, method: str, path: str, **keywords: Any) -> Any:
+        """What the service answers at this address below /api/v1. Raises Problem."""
         response = self._http.request(method, path, **keywords)
         self._raise_for_problem(response)
         return response.json() if response.content else {}

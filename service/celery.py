@@ -4,8 +4,11 @@ Its settings are the CELERY_ ones in settings.py. Tasks are declared with `@app.
 sends one has this application loaded.
 """
 
+import contextlib
+import logging
 import os
 import warnings
+from collections.abc import Iterator
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
@@ -21,6 +24,21 @@ warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = Celery("service")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def unless_database_is_away(what: str) -> Iterator[None]:
+    """A task whose clock comes round again loses nothing while the database cannot be reached."""
+    from django.db import InterfaceError, OperationalError, connection
+
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("No %s: the database cannot be reached: %s", what, error)
+        connection.close()
 
 
 @setup_logging.connect

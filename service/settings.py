@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "service.accounts",
     "service.jobs",
     "service.experiments",
+    "service.webhooks",
     "service.api",
     "service.panel",
     "service.local_stack",
@@ -148,6 +149,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "WEBHOOKS": ["service.api.webhooks_shape.MESSAGE"],
 }
 
 # Requests a user may make; "" lifts a limit.
@@ -165,6 +167,15 @@ ALTPROP_RETAIN_SECONDS = env.float("ALTPROP_RETAIN_SECONDS", default=60.0)  # be
 ALTPROP_DEFAULT_QUEUE = env.str("ALTPROP_DEFAULT_QUEUE", default="cpu")  # of a job that names none
 
 ALTPROP_ARRAYS_DIR = env.str("ALTPROP_ARRAYS_DIR", default=None)  # .npz files of users; API and workers both see it
+
+# Webhooks -------------------------------------------------------------------------------------
+ALTPROP_WEBHOOK_SECONDS = env.float("ALTPROP_WEBHOOK_SECONDS", default=2.0)  # between two looks for due messages
+ALTPROP_WEBHOOK_TIMEOUT_SECONDS = env.float("ALTPROP_WEBHOOK_TIMEOUT_SECONDS", default=10.0)  # that a receiver may take
+# Whether messages go to private addresses too. On where the service runs on one machine for whoever started it (the
+# local stack marks its processes); off where users of it could otherwise reach what only the service can.
+ALTPROP_WEBHOOK_ALLOW_PRIVATE = env.bool(
+    "ALTPROP_WEBHOOK_ALLOW_PRIVATE", default=DEBUG or "ALTPROP_STACK" in env.ENVIRON
+)
 
 # Celery: a message is only the doorbell (docs/explanation/architecture.md) ---------------------
 CELERY_BROKER_URL = env.str("REDIS_URL", default="")
@@ -192,16 +203,18 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 def _every(task: str, seconds: float) -> dict[str, object]:
     """A periodic task whose message is worthless once the next one is due."""
     return {
-        "task": f"service.jobs.tasks.{task}",
+        "task": f"service.{task}",
         "schedule": seconds,
         "options": {"queue": "maintenance", "expires": seconds},
     }
 
 
 CELERY_BEAT_SCHEDULE = {
-    "dispatch": _every("dispatch", ALTPROP_DISPATCH_SECONDS),
-    "reap": _every("reap", ALTPROP_REAPER_SECONDS),
-    "retain": _every("retain", ALTPROP_RETAIN_SECONDS),
+    "dispatch": _every("jobs.tasks.dispatch", ALTPROP_DISPATCH_SECONDS),
+    "reap": _every("jobs.tasks.reap", ALTPROP_REAPER_SECONDS),
+    "retain": _every("jobs.tasks.retain", ALTPROP_RETAIN_SECONDS),
+    "deliver": _every("webhooks.tasks.deliver", ALTPROP_WEBHOOK_SECONDS),
+    "retain_webhooks": _every("webhooks.tasks.retain", ALTPROP_RETAIN_SECONDS),
 }
 
 # Logs: one line an event ----------------------------------------------------------------------
@@ -249,6 +262,7 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},  # a 4xx is one line already
+        "httpx": {"level": "WARNING"},  # it says the addresses of webhooks, which may hold a secret
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
     },
 }

@@ -23,7 +23,7 @@ from service.api.openapi import answers, refusals
 from service.api.problem import MEDIA_TYPE, Conflict
 from service.api.query import Query, parameters, parse_query
 from service.comparison.errors import ComparisonError
-from service.experiments.reporting import FORMATS, NothingToReport, Report, report_of
+from service.experiments.reporting import FORMATS, NothingToReport, Report, Table, report_of
 
 CLOSED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'"
 """Content-Security-Policy of pages that hold users' words: no script, nothing fetched."""
@@ -42,6 +42,14 @@ class ReportQuery(Query):
     format: Literal["json", "html", "markdown", "latex"] | None = Field(
         default=None, description="left out: as Accept says, and else JSON"
     )
+    hyperparameters: Table | None = Field(
+        default=None,
+        description="of a tuned experiment one table alone; left out: tuned, with the other behind",
+    )
+
+
+class TableQuery(Query):
+    hyperparameters: Table | None = Field(default=None, description="of a tuned experiment; left out: tuned")
 
 
 class ExperimentPart(ApiView):
@@ -49,7 +57,7 @@ class ExperimentPart(ApiView):
 
     content_negotiation_class = AnyAccepted
 
-    def report(self) -> Report:
+    def report(self, table: Table | None = None) -> Report:
         """The numbers. Raises Http404, and Conflict while there are none."""
         experiment = find_experiment(self.request.user, self.kwargs["id"])
         try:
@@ -57,6 +65,7 @@ class ExperimentPart(ApiView):
                 experiment,
                 lambda job: self._address("api:job", job),
                 self._address("api:experiment", experiment.pk),
+                table=table,
             )
         except NothingToReport as nothing:
             raise Conflict(str(nothing)) from None
@@ -83,13 +92,14 @@ class ReportView(ExperimentPart):
         },
     )
     def get(self, request: Request, id: str) -> HttpResponse | Response:
-        wanted = parse_query(ReportQuery, request).format or _accepted(request)
-        report = self.report()
+        asked = parse_query(ReportQuery, request)
+        wanted = asked.format or _accepted(request)
+        report = self.report(asked.hyperparameters)
         if wanted == "json":
             answer: HttpResponse | Response = tagged(request, report.json())
         else:
             kind, make = FORMATS[wanted]
-            answer = _file(make(report), kind)
+            answer = file_answer(make(report), kind)
         patch_vary_headers(answer, ["Accept"])
         return answer
 
@@ -97,22 +107,29 @@ class ReportView(ExperimentPart):
 class ReportTableView(ExperimentPart):
     """The comparisons as a table."""
 
+    query = TableQuery
+
     @extend_schema(
         operation_id="experiments_report_csv_retrieve",
         summary="Every comparison as CSV",
+        parameters=parameters(TableQuery),
         responses={**refusals(404, 409), (200, "text/csv"): OpenApiTypes.STR},
     )
     def get(self, request: Request, id: str) -> HttpResponse:
         named = {"Content-Disposition": f'attachment; filename="experiment-{id[:36]}.csv"'}
-        return _file(self.report().csv(), "text/csv; charset=utf-8", named)
+        table = parse_query(TableQuery, request).hyperparameters
+        return file_answer(self.report(table).csv(), "text/csv; charset=utf-8", named)
 
 
 class PlotView(ExperimentPart):
     """One figure."""
 
+    query = TableQuery
+
     @extend_schema(
         operation_id="experiments_plots_retrieve",
         summary="A figure of the report: {name}.svg or {name}.png",
+        parameters=parameters(TableQuery),
         responses={
             **refusals(404, 409),
             (200, "image/svg+xml"): OpenApiTypes.BINARY,
@@ -120,7 +137,7 @@ class PlotView(ExperimentPart):
         },
     )
     def get(self, request: Request, id: str, file: str) -> HttpResponse:
-        report = self.report()
+        report = self.report(parse_query(TableQuery, request).hyperparameters)
         name, _, kind = file.rpartition(".")
         if kind not in ("svg", "png"):
             raise Http404(f"There is no figure {file[:80]!r}: figures end in .svg or .png.")
@@ -129,8 +146,8 @@ class PlotView(ExperimentPart):
         except ComparisonError as unknown:
             raise Http404(f"This experiment has no figure {name[:80]!r}; it has {unknown.allowed}.") from None
         if kind == "svg":
-            return _file(plot.svg, "image/svg+xml")
-        return _file(plot.png, "image/png")
+            return file_answer(plot.svg, "image/svg+xml")
+        return file_answer(plot.png, "image/png")
 
 
 def _accepted(request: Request) -> str:
@@ -141,7 +158,8 @@ def _accepted(request: Request) -> str:
     return ACCEPTED[kind]
 
 
-def _file(content: str | bytes, kind: str, headers: Mapping[str, Any] | None = None) -> HttpResponse:
+def file_answer(content: str | bytes, kind: str, headers: Mapping[str, Any] | None = None) -> HttpResponse:
+    """A page or figure of this media type, closed: it holds users' words, and runs and fetches nothing."""
     return HttpResponse(
         content,
         content_type=kind,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import Http404
@@ -14,16 +15,19 @@ from rest_framework.reverse import reverse
 from service.accounts.visibility import visible_to
 from service.api.base import ApiViewSet, object_in
 from service.api.etag import tagged
+from service.api.experiment_dry_run import ExperimentDryRun, dry_run
 from service.api.experiment_shape import ExperimentList, ExperimentShown
 from service.api.idempotency import once
 from service.api.job_parts import User, parsed_id
-from service.api.jobs import IF_NONE_MATCH, KEY
+from service.api.jobs import IF_NONE_MATCH, KEY, CreateQuery
 from service.api.openapi import BODY, answers
 from service.api.pagination import CursorPages
+from service.api.query import parameters, parse_query
 from service.experiments import lifecycle
 from service.experiments.models import Experiment
 from service.experiments.presentation import present, present_all
 from service.experiments.request import ExperimentRequest, MoreSeeds
+from service.experiments.rerun import parents_of
 
 
 class ExperimentViewSet(ApiViewSet, GenericAPIView[Experiment]):
@@ -32,9 +36,10 @@ class ExperimentViewSet(ApiViewSet, GenericAPIView[Experiment]):
     queryset = Experiment.objects.all()
     pagination_class = CursorPages
     order_fields, usual_order = ("created_at", "name", "id"), "-created_at"
+    queries = {"create": CreateQuery}
 
     def get_queryset(self) -> "QuerySet[Experiment]":
-        return Experiment.objects.select_related("owner").filter(visible_to(self.request.user))
+        return Experiment.objects.defer("cells").select_related("owner").filter(visible_to(self.request.user))
 
     def known_parameters(self) -> set[str]:
         return set(CursorPages.parameters) if self.action == "list" else super().known_parameters()
@@ -42,19 +47,23 @@ class ExperimentViewSet(ApiViewSet, GenericAPIView[Experiment]):
     @extend_schema(summary="List experiments", responses=answers(ExperimentList))
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self.get_queryset()) or ()
-        return self.get_paginated_response(present_all(page, lambda each: _addresses(each, request)))
+        return self.get_paginated_response(_with_parents(present_all(page, lambda each: _addresses(each, request))))
 
     @extend_schema(
         summary="Start an experiment",
-        description="Every algorithm is trained on every data set with every network, once with each seed. All jobs "
-        "are queued, or none: every wrong part of the request is named.",
+        description="Every algorithm is trained on every data set with every network, once with each seed; or `jobs` "
+        "lists every job. All jobs are queued, or none: every wrong part of the request is named. With `dry_run=true`: "
+        "200, what the experiment would be, and nothing is queued.",
         request=ExperimentRequest,
-        parameters=[KEY],
-        responses=answers(ExperimentShown, 422, *BODY, status=201),
+        parameters=[*parameters(CreateQuery), KEY],
+        responses={**answers(ExperimentShown, 422, *BODY, status=201), 200: ExperimentDryRun},
     )
     def create(self, request: Request) -> Response:
+        if parse_query(CreateQuery, request).dry_run:
+            return Response(dry_run(object_in(request)))
+
         def make() -> Response:
-            shown = _shown(lifecycle.create_experiment(request.user, object_in(request)), request)
+            shown = shown_experiment(lifecycle.create_experiment(request.user, object_in(request)), request)
             return Response(shown, status=201, headers={"Location": shown["url"]})
 
         return once(request, make)
@@ -63,7 +72,7 @@ class ExperimentViewSet(ApiViewSet, GenericAPIView[Experiment]):
         summary="Show an experiment", parameters=[IF_NONE_MATCH], responses={**answers(ExperimentShown, 404), 304: None}
     )
     def retrieve(self, request: Request, id: str) -> Response:
-        return tagged(request, _shown(find_experiment(request.user, id), request))
+        return tagged(request, shown_experiment(find_experiment(request.user, id), request))
 
     @extend_schema(
         summary="Add seeds to an experiment",
@@ -76,7 +85,7 @@ class ExperimentViewSet(ApiViewSet, GenericAPIView[Experiment]):
         experiment = find_experiment(request.user, id)
 
         def add() -> Response:
-            shown = _shown(lifecycle.add_seeds(experiment, object_in(request)), request)
+            shown = shown_experiment(lifecycle.add_seeds(experiment, object_in(request)), request)
             return Response(shown, status=202, headers={"Location": shown["url"]})
 
         return once(request, add)
@@ -107,20 +116,27 @@ class ExperimentViewSet(ApiViewSet, GenericAPIView[Experiment]):
 
     def _steer(self, request: Request, id: str, move: Callable[..., Experiment]) -> Response:
         experiment = move(find_experiment(request.user, id), by=request.user)
-        return Response(_shown(experiment, request), status=202)
+        return Response(shown_experiment(experiment, request), status=202)
 
 
 def find_experiment(user: User, id: str) -> Experiment:
     """The user's experiment of that id; somebody else's is as unknown as none. Raises Http404."""
-    mine = Experiment.objects.select_related("owner").filter(visible_to(user), pk=parsed_id(id, "experiment"))
-    experiment = mine.first()
+    mine = Experiment.objects.defer("cells").select_related("owner").filter(visible_to(user))
+    experiment = mine.filter(pk=parsed_id(id, "experiment")).first()
     if experiment is None:
         raise Http404(f"There is no experiment {id} that you may see.")
     return experiment
 
 
-def _shown(experiment: Experiment, request: Request) -> dict[str, Any]:
-    return present(experiment, lambda each: _addresses(each, request))
+def shown_experiment(experiment: Experiment, request: Request) -> dict[str, Any]:
+    """As `ExperimentShown`, ready for JSON."""
+    return _with_parents([present(experiment, lambda each: _addresses(each, request))])[0]
+
+
+def _with_parents(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each with the experiment that it repeats, looked up in one query."""
+    parents = {str(child): str(parent) for child, parent in parents_of(UUID(each["id"]) for each in shown).items()}
+    return [{**each, "parent": parents.get(each["id"])} for each in shown]
 
 
 def _addresses(experiment: Experiment, request: Request) -> dict[str, str]:

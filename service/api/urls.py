@@ -7,10 +7,12 @@ from django.urls import URLPattern, path, re_path
 from service.api.algorithms import AlgorithmViewSet
 from service.api.artefacts import ArtefactContentView, ArtefactsView
 from service.api.checkpoints import CheckpointContentView, CheckpointView, JobCheckpointsView
+from service.api.comparisons import ComparisonPlotView, ComparisonView
 from service.api.datasets import DatasetViewSet
 from service.api.diagnostics import DiagnosticsView
 from service.api.errors import unknown_address
 from service.api.events import EventsView
+from service.api.experiment_repeats import BundleView, RerunView
 from service.api.experiment_reports import PlotView, ReportTableView, ReportView
 from service.api.experiments import ExperimentViewSet
 from service.api.health import HealthView
@@ -23,6 +25,8 @@ from service.api.openapi import DocsView, SchemaView
 from service.api.recipes import RecipeViewSet
 from service.api.root import RootView
 from service.api.tokens import TokenViewSet
+from service.api.webhooks import WebhookViewSet
+from service.api.webhooks_deliveries import DeliveryViewSet
 from service.api.workers import WorkerViewSet
 
 app_name = "api"
@@ -59,6 +63,8 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<str:id>/checkpoints", JobCheckpointsView.as_view(), name="job-checkpoints"),
     path("checkpoints/<str:id>", CheckpointView.as_view(), name="checkpoint"),
     path("checkpoints/<str:id>/content", CheckpointContentView.as_view(), name="checkpoint-content"),
+    path("comparisons", ComparisonView.as_view(), name="comparisons"),
+    path("comparisons/plots/<str:file>", ComparisonPlotView.as_view(), name="comparison-plot"),
     # Experiments
     path("experiments", ExperimentViewSet.as_view({"get": "list", "post": "create"}), name="experiments"),
     path("experiments/<str:id>", ExperimentViewSet.as_view(_ONE), name="experiment"),
@@ -69,6 +75,28 @@ urlpatterns: list[URLPattern] = [
     path("experiments/<str:id>/report", ReportView.as_view(), name="experiment-report"),
     path("experiments/<str:id>/report.csv", ReportTableView.as_view(), name="experiment-table"),
     path("experiments/<str:id>/plots/<str:file>", PlotView.as_view(), name="experiment-plot"),
+    path("experiments/<str:id>/rerun", RerunView.as_view(), name="experiment-rerun"),
+    path("experiments/<str:id>/bundle", BundleView.as_view(), name="experiment-bundle"),
+    # Webhooks
+    path("webhooks", WebhookViewSet.as_view({"get": "list", "post": "create"}), name="webhooks"),
+    path(
+        "webhooks/<str:id>",
+        WebhookViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+        name="webhook",
+    ),
+    path(
+        "webhooks/<str:id>/rotate-secret",
+        WebhookViewSet.as_view({"post": "rotate_secret"}),
+        name="webhook-rotate-secret",
+    ),
+    path("webhooks/<str:id>/test", DeliveryViewSet.as_view({"post": "test"}), name="webhook-test"),
+    path("webhooks/<str:id>/deliveries", DeliveryViewSet.as_view(_LIST), name="webhook-deliveries"),
+    path("webhooks/<str:id>/deliveries/<str:delivery>", DeliveryViewSet.as_view(_ONE), name="webhook-delivery"),
+    path(
+        "webhooks/<str:id>/deliveries/<str:delivery>/redeliver",
+        DeliveryViewSet.as_view({"post": "redeliver"}),
+        name="webhook-redeliver",
+    ),
     # The service itself
     path("workers", WorkerViewSet.as_view(_LIST), name="workers"),
     path("me", MeView.as_view(), name="me"),

@@ -28,6 +28,30 @@ class Plausibility:
     def refuted(self) -> frozenset[str]:
         return frozenset(p.name for p in self.properties if not p.needed and p.proof is Proof.REFUTED)
 
+    @property
+    def counts(self) -> dict[Proof, int]:
+        """How many properties a test confirmed, how many it refuted, and how many none could say anything of."""
+        return {proof: sum(p.proof is proof for p in self.properties) for proof in Proof}
+
+    @property
+    def tests_sentence(self) -> str:
+        """ "7 confirmed, 0 refuted, 1 untested", or that no test ran."""
+        counts = self.counts
+        if counts[Proof.UNTESTED] == len(self.properties):
+            return "none tested"
+        return ", ".join(f"{number} {proof.value}" for proof, number in counts.items())
+
+    def findings(self, against: frozenset[str] = frozenset()) -> tuple[str, ...]:
+        """What tests found where it matters: every refuted property, and those of `against` that are confirmed absent,
+        each with its evidence."""
+        told = [p for p in self.properties if p.proof is Proof.REFUTED or p.name in against & self.confirmed_absent]
+        return tuple(f"{p.name} {p.proof.value}: {_clause(p.evidence)}" for p in told if p.evidence)
+
+
+def _clause(sentence: str) -> str:
+    """Without its full stop: notes get one of their own."""
+    return sentence.rstrip(".")
+
 
 def plausibility_of(experiment: Experiment, arm: str) -> Plausibility | None:
     """From the arm's runs, which must agree; a test's word beats no test. None where nothing is declared."""

@@ -193,7 +193,7 @@ def _plausibility_cell(experiment: Experiment, arm: str, found: dict[str, Plausi
     verdict = plausibility_verdict(ours, backprop) if ours and backprop else Verdict.NOT_MEASURED
     shown, details = "no number", []
     if ours:
-        shown = f"needs {len(ours.needs)} of {len(ours.properties)}"
+        shown = f"needs {len(ours.needs)} of {len(ours.properties)}; {ours.tests_sentence}"
         if ours.confirmed_absent:
             details.append(f"shown by intervention not to need: {', '.join(sorted(ours.confirmed_absent))}")
         if ours.refuted:
@@ -201,6 +201,7 @@ def _plausibility_cell(experiment: Experiment, arm: str, found: dict[str, Plausi
         only = sorted({p.name for p in ours.properties if not p.counts_as_needed} - ours.confirmed_absent)
         if only:
             details.append(f"only declared not to need: {', '.join(only)}")
+        details += ours.findings(backprop.needs if backprop else frozenset())
     return Cell(
         criterion=Criterion.PLAUSIBILITY,
         arm=arm,
@@ -294,13 +295,14 @@ def _basis(experiment: Experiment, cells: dict[str, dict[Criterion, Cell]]) -> s
     span = f"{min(pairs)}" if pairs and min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}" if pairs else "no"
     wrong = sum(run.went_wrong for run in experiment.runs)
     run_controls = [c for c in experiment.controls if c in experiment.arms]
+    plural = "s" if len(run_controls) > 1 else ""
     workloads = len(experiment.workloads)
     return (
         f"This rests on {len(experiment.runs)} runs of {len(experiment.arms)} arms with "
         f"{'tuned' if experiment.tuned else 'default'} hyperparameters on {workloads} "
         f"workload{'s' if workloads != 1 else ''}, {span} pairs a comparison of accuracy, "
         f"{wrong} runs that failed or diverged (all counted), and "
-        f"{'the controls ' + ', '.join(run_controls) if run_controls else 'no control'}."
+        f"{f'the control{plural} ' + ', '.join(run_controls) if run_controls else 'no control'}."
     )
 
 

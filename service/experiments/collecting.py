@@ -4,9 +4,9 @@ What an arm is compared by was fixed when the experiment was made (workloads wit
 properties) and is read from its row; nothing here needs the trainers' registry, and so no torch.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -14,22 +14,27 @@ import numpy as np
 from django.db.models import BooleanField, F, Func
 from numpy.typing import NDArray
 
+from service.comparison.axes import epoch_fractions
+from service.comparison.protocol import CONTROLS
 from service.comparison.runs import (
     Cost,
     Curve,
     Diagnostics,
     Experiment,
+    Proof,
     Property,
     Run,
     RunState,
+    Tuning,
     Workload,
     run_state,
 )
-from service.experiments import models
+from service.experiments import early_stop, models
+from service.experiments.planning import TITLES
+from service.experiments.provenance import provenance_of
 from service.jobs.metrics import read_points
 from service.jobs.models import Diagnostic, Job, MetricSummary
-from service.jobs.presentation import time_text
-from service.jobs.states import TERMINAL
+from service.jobs.states import TERMINAL, State
 
 SCORE = "test_accuracy"
 DECIDING = "validation_accuracy"
@@ -37,94 +42,158 @@ LOSSES = ("train_loss", "validation_loss")
 MOST_MOMENTS = 20
 """Diagnosed steps kept of a job: medians over time and a curve need no more."""
 
-Floats = NDArray[np.float64]
 Urls = Callable[[UUID], str]
 
 
-def collect(experiment: models.Experiment, job_url: Urls, url: str | None = None) -> Experiment:
-    """All runs that have ended, with provenance. `job_url` gives the address of a job's raw data."""
-    jobs = list(experiment.jobs.filter(state__in=TERMINAL).defer("progress"))
-    workloads = {
-        _place(each["dataset"], each["network"]): Workload(each["dataset"], each["label"], each["chance"], SCORE)
-        for each in experiment.workloads
-    }
-    properties = {
-        arm: tuple(Property(name, each["needed"], each["reason"]) for name, each in declared.items())
-        for arm, declared in experiment.properties.items()
-    }
-    curves, health = _curves(jobs), _health(jobs)
-    runs = tuple(
-        _run(
-            job,
-            workloads[_place(job.dataset, job.spec["network"])],
-            curve=curves.get(job.pk),
-            diagnostics=health.get(job.pk),
-            properties=properties[job.algorithm],
-            url=job_url(job.pk),
-        )
-        for job in _one_a_seed(jobs)
+def collect(experiment: models.Experiment, job_url: Urls, url: str | None = None, *, tuned: bool = False) -> Experiment:
+    """All runs that have ended, with provenance: those with tuned hyperparameters, or those with what was asked for.
+
+    `job_url` gives the address of a job's raw data.
+    """
+    places = _ended(experiment, tuned=tuned)
+    jobs = [place.job for place in places]
+    known = _Known(
+        workloads=_workloads(experiment),
+        properties={
+            arm: tuple(Property(name, each["needed"], each["reason"]) for name, each in declared.items())
+            for arm, declared in experiment.properties.items()
+        },
+        curves=_curves(jobs),
+        health=_health(jobs),
+        stopped=_last_scores(places),
+        url=job_url,
     )
-    total = experiment.jobs.count()
+    runs = tuple(_run(place, known) for place in _one_a_seed(places))
+    total = _comparison(experiment, tuned=tuned).count()
     unfinished = "" if len(jobs) == total else f" (so far: {len(jobs)} of {total} jobs have ended)"
     return Experiment(
         name=experiment.name + unfinished,
         runs=runs,
-        provenance=_provenance(experiment, jobs, total),
+        controls=_controls(experiment),
+        tuning=_tuning(experiment),
+        provenance=provenance_of(experiment, jobs, total, tuned=tuned),
         url=url,
-        tuned=False,
+        tuned=tuned,
     )
 
 
-def _place(dataset: str, network: Mapping[str, Any]) -> str:
-    return json.dumps([dataset, network], sort_keys=True)
+def plain_runs(experiment: models.Experiment, *, tuned: bool = False) -> list[Run]:
+    """All runs that have ended with their final metrics alone, for rules that look at nothing else."""
+    places = _ended(experiment, tuned=tuned)
+    known = _Known(workloads=_workloads(experiment), stopped=_last_scores(places))
+    return [_run(place, known) for place in _one_a_seed(places)]
 
 
-def _one_a_seed(jobs: Iterable[Job]) -> list[Job]:
+def _comparison(experiment: models.Experiment, *, tuned: bool) -> Any:
+    return experiment.places.exclude(phase=models.Phase.TUNING).filter(tuned=tuned)
+
+
+def _ended(experiment: models.Experiment, *, tuned: bool) -> list[models.Place]:
+    places = _comparison(experiment, tuned=tuned).filter(job__state__in=TERMINAL)
+    return list(places.select_related("job").defer("job__progress").order_by("job_id"))
+
+
+def _workloads(experiment: models.Experiment) -> list[Workload]:
+    return [Workload(each["dataset"], each["label"], each["chance"], SCORE) for each in experiment.workloads]
+
+
+def _controls(experiment: models.Experiment) -> tuple[str, ...]:
+    """Also a control with other hyperparameters is a control."""
+    varied = {arm["name"] for arm in experiment.arms if arm["algorithm"] in CONTROLS}
+    return (*CONTROLS, *sorted(varied - set(CONTROLS)))
+
+
+def _tuning(experiment: models.Experiment) -> tuple[Tuning, ...]:
+    """Facts of each algorithm's search space, so they stand in both tables."""
+    workloads = _workloads(experiment)
+    return tuple(
+        Tuning(each["arm"], workloads[each["workload"]].key, tuple(each["scores"]), seconds=each["seconds"])
+        for each in (experiment.tuning or {}).get("best", [])
+    )
+
+
+def _one_a_seed(places: Iterable[models.Place]) -> list[models.Place]:
     """The first in each place; one tried again counts only where the first was lost. Runs that went wrong stay."""
-    places: dict[tuple[str, str, int], Job] = {}
-    for job in jobs:
-        place = (job.algorithm, _place(job.dataset, job.spec["network"]), _seed(job))
-        if place not in places or run_state(places[place].state, places[place].reason) is RunState.LOST:
-            places[place] = job
-    return list(places.values())
+    found: dict[tuple[str, int, int], models.Place] = {}
+    for place in places:
+        where = (place.arm, place.workload, place.seed)
+        if where not in found or _is_lost(found[where]):
+            found[where] = place
+    return list(found.values())
 
 
-def _seed(job: Job) -> int:
-    return int(job.spec["training"]["seed"])
+def _is_lost(place: models.Place) -> bool:
+    return not _was_stopped(place) and run_state(place.job.state, place.job.reason) is RunState.LOST
 
 
-def _run(
-    job: Job,
-    workload: Workload,
-    *,
-    curve: Curve | None,
-    diagnostics: Diagnostics | None,
-    properties: tuple[Property, ...],
-    url: str,
-) -> Run:
+def _was_stopped(place: models.Place) -> bool:
+    """By the median rule: it counts as it stands. (It may have ended by itself a moment before the rule reached it.)"""
+    told = place.stopped or {}
+    return told.get("rule") == early_stop.RULE and place.job.state == State.CANCELLED
+
+
+@dataclass(slots=True)
+class _Known:
+    """What runs are made from, beside their places; by job, and by arm."""
+
+    workloads: list[Workload]
+    properties: Mapping[str, tuple[Property, ...]] = field(default_factory=dict)
+    curves: Mapping[UUID, Curve] = field(default_factory=dict)
+    health: Mapping[UUID, Diagnostics] = field(default_factory=dict)
+    stopped: Mapping[UUID, dict[str, float]] = field(default_factory=dict)
+    url: Urls | None = None
+
+
+def _run(place: models.Place, known: _Known) -> Run:
+    job = place.job
     result = job.result or {}
+    stopped = _was_stopped(place)
     metrics = {name: float(value) for name, value in result.items() if isinstance(value, float)}
-    state = run_state(job.state, job.reason)
+    metrics = known.stopped.get(job.pk, {}) if stopped else metrics
+    state = RunState.SUCCEEDED if stopped else run_state(job.state, job.reason)
+    workload = known.workloads[place.workload]
     reason: str | None = job.reason
     if state is RunState.SUCCEEDED:
-        reason = None
+        reason = place.stopped["sentence"] if stopped and place.stopped else None
         if not np.isfinite(metrics.get(workload.score, np.nan)):  # it ran to its end and has nothing to show
             state, reason = RunState.FAILED, f"no finite {workload.score}"
     return Run(
-        arm=job.algorithm,
+        arm=place.arm,
         algorithm=job.algorithm,
         workload=workload,
-        seed=_seed(job),
+        seed=place.seed,
         state=state,
         metrics=metrics,
         reason=reason,
-        curve=curve,
+        curve=known.curves.get(job.pk),
         cost=_cost(result.get("compute_cost")),
-        diagnostics=diagnostics,
-        properties=properties,
+        diagnostics=known.health.get(job.pk),
+        properties=_tested(known.properties.get(place.arm, ()), result.get("interventions", ())),
         hyperparameters=job.spec["hyperparameters"],
-        url=url,
+        url=known.url and known.url(job.pk),
     )
+
+
+def _tested(declared: tuple[Property, ...], tests: Iterable[Mapping[str, Any]]) -> tuple[Property, ...]:
+    """The declared properties with what a run's intervention tests said of them."""
+    said = {TITLES.get(test["property"], test["property"]): test for test in tests}
+    return tuple(
+        replace(each, proof=Proof(said[each.name]["verdict"]), evidence=said[each.name]["evidence"])
+        if each.name in said
+        else each
+        for each in declared
+    )
+
+
+def _last_scores(places: Iterable[models.Place]) -> dict[UUID, dict[str, float]]:
+    """Of runs that were stopped: what they had reached."""
+    stopped = [place.pk for place in places if _was_stopped(place)]
+    found: dict[UUID, dict[str, float]] = defaultdict(dict)
+    rows = MetricSummary.objects.filter(job__in=stopped, name__in=(SCORE, DECIDING), last__isnull=False)
+    for job, name, last in rows.values_list("job_id", "name", "last"):
+        assert last is not None  # as the filter says
+        found[job][name] = last
+    return found
 
 
 def _cost(measured: Mapping[str, Any] | None) -> Cost | None:
@@ -164,7 +233,7 @@ def _curve(job: Job, points: Mapping[str, Mapping[str, NDArray[Any]]]) -> Curve:
     flops = (result.get("compute_cost") or {}).get("training_flops")
     samples = result.get("samples")
     return Curve(
-        epoch=_epochs(steps, main["epoch"]),
+        epoch=epoch_fractions(steps, main["epoch"]),
         validation_accuracy=main["value"],
         passes=main["passes"].astype(np.float64),
         step=steps.astype(np.float64),
@@ -172,15 +241,6 @@ def _curve(job: Job, points: Mapping[str, Mapping[str, NDArray[Any]]]) -> Curve:
         flops=main["samples"] * (flops / samples) if flops and samples else None,
         losses=losses,
     )
-
-
-def _epochs(steps: NDArray[Any], finished: NDArray[Any]) -> Floats:
-    """Epochs with their fractions: the first point at which k are finished lies at the end of epoch k; an
-    evaluation within an epoch lies between two such points, by its step."""
-    ends, first = np.unique(finished, return_index=True)
-    kept = ends > 0
-    found: Floats = np.interp(steps, np.append(0, steps[first[kept]]), np.append(0, ends[kept])).astype(np.float64)
-    return found
 
 
 # Health of the layers ------------------------------------------------------------------------------------------------
@@ -237,24 +297,3 @@ def _diagnostics(rows: Sequence[Diagnostic]) -> Diagnostics | None:
         saturated_shares=measured("saturated_share"),  # type: ignore[arg-type]
         update_ratios=measured("update_ratio"),  # type: ignore[arg-type]
     )
-
-
-# Provenance ----------------------------------------------------------------------------------------------------------
-
-
-def _provenance(experiment: models.Experiment, jobs: Sequence[Job], total: int) -> dict[str, Any]:
-    """What is needed to judge and to repeat it."""
-    results = [job.result for job in jobs if job.result]
-    machines = {json.dumps(result["machine"], sort_keys=True) for result in results if "machine" in result}
-    datasets = {
-        result["dataset"]["name"]: result["dataset"].get("sha256") for result in results if result.get("dataset")
-    }
-    return {
-        "experiment": str(experiment.pk),
-        "created_at": time_text(experiment.created_at),
-        "jobs": total,
-        "jobs_ended": len(jobs),
-        "request": experiment.request,
-        "datasets_sha256": datasets,
-        "machines": [json.loads(machine) for machine in sorted(machines)],
-    }

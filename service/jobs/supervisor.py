@@ -28,6 +28,7 @@ from service.jobs.presence import Identity
 from service.jobs.queue import claim
 from service.jobs.recorder import Recorder
 from service.jobs.scratch import Scratch
+from service.jobs.software import software
 from service.jobs.states import Reason, State
 from service.jobs.trainer_process import Bench, TrainerProcess
 from trainers import events
@@ -250,6 +251,7 @@ class Attempt:
             if key in result:
                 done[name] = result[key]  # type: ignore[assignment]
         progress = {**self.recorder.progress, **done}
+        result = {**result, "software": software()}
         self.recorder.persist(
             lambda: lifecycle.succeed(
                 self.lease, finite(result), progress=finite(progress), seconds_trained=self.hold.seconds_trained

@@ -25,6 +25,7 @@ from django.db.backends.signals import connection_created
 from service.jobs.heartbeat import Heartbeat
 from service.jobs.presence import Identity, say_goodbye
 from service.jobs.scratch import Scratch
+from service.jobs.software import software
 from service.jobs.supervisor import train_next
 from service.jobs.trainer_process import Bench
 
@@ -40,6 +41,7 @@ class ThisWorker:
         """bench: with a trainer that is warm already; it becomes ours."""
         connection_created.connect(end_frozen_transactions)
         connection.close()  # the next one is made with that
+        software()  # now, while the files are those that this process has loaded
         self.identity = identity
         self.stopping = False
         self.scratch = Scratch(identity.id)

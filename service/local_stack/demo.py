@@ -1,14 +1,14 @@
 """`make demo`: the whole service, started, used as a user would over HTTP, and stopped.
 
-Three jobs (three seeds) are posted, followed live, and shown as a table; then a checkpoint is fetched over HTTP and
-scored outside the service by `python -m trainers evaluate`. Everything lies in a temporary folder.
+The product's question is asked on real data: five learning algorithms and the `frozen` control on `digits`, ten seeds
+each, then one seed each on MNIST where that can be had. The scorecard is printed and the report left as report.html;
+last a checkpoint is fetched over HTTP and scored outside the service by `python -m trainers evaluate`. Everything else
+lies in a temporary folder.
 """
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,30 @@ from service.local_stack.folders import temporary_folder
 from service.local_stack.ports import free_port
 from service.local_stack.stack import LocalStack
 
-SEEDS = (1, 2, 3)
-MNIST_EPOCHS, DIGITS_EPOCHS = 5, 30
-FOLLOW_SECONDS = 600
+ALGORITHMS = (
+    "backprop",
+    "frozen",
+    "difference_target_propagation",
+    "hsic_bottleneck",
+    "alternating_minimization",
+    "synthetic_gradients",
+)
+DIGITS: dict[str, Any] = {
+    "name": "Does anything beat backprop on digits?",
+    "algorithms": ALGORITHMS,
+    "datasets": ["digits"],
+    "training": {"epochs": 5},
+    "seeds": 10,
+}
+MNIST: dict[str, Any] = {
+    "name": "One seed each on MNIST",
+    "algorithms": ALGORITHMS,
+    "datasets": ["mnist"],
+    "training": {"epochs": 2},
+    "seeds": 1,
+}
+FOLLOW_SECONDS = 1200
+REPORT = Path("report.html")
 
 
 class DemoFailed(Exception):
@@ -38,83 +59,92 @@ def run_demo(console: Console) -> None:
         with LocalStack(folder / "stack", port=free_port(None), workers=2, device="auto", write=log.append) as stack:
             console.print(f"Ready: {stack.url}/api/v1/docs and {stack.url}/admin/ while this runs.")
             with Client(stack.url, stack.credentials["token"]) as client:
-                jobs = train(client, console)
-                show(jobs, console)
-                check_checkpoint(client, jobs[0], folder, console)
+                digits = compare(client, DIGITS, console)
+                mnist = compare_on_mnist(client, console)
+                scorecard(client.experiments.report(digits["id"]), console)
+                if mnist is not None:
+                    accuracies(client, mnist, console)
+                client.experiments.save_report(digits["id"], REPORT, kind="html")
+                check_checkpoint(client, mnist or digits, folder, console)
+            console.print(f"The report with its figures: [bold]{REPORT.resolve()}[/bold]", soft_wrap=True)
             console.print("Stopping …")
     console.print("Everything is stopped. `make up` starts a service that stays.")
 
 
-def train(client: Client, console: Console) -> list[dict[str, Any]]:
-    """The jobs of all seeds on MNIST, or on digits where MNIST cannot be had, in their final states."""
-    jobs = train_on(client, console, "mnist", MNIST_EPOCHS, SEEDS[:1])
-    if jobs[0]["reason"] == "dataset_unavailable":
-        console.print(f"MNIST is not here: {jobs[0]['sentence']}", highlight=False)
-        console.print("Training on [bold]digits[/bold] instead: 1,797 real images that come with the installation.")
-        jobs = train_on(client, console, "digits", DIGITS_EPOCHS, SEEDS)
-    else:
-        jobs += train_on(client, console, "mnist", MNIST_EPOCHS, SEEDS[1:])
-    for job in jobs:
+def compare(client: Client, request: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Start an experiment and follow it with a bar; it and its jobs have ended well. Raises DemoFailed."""
+    experiment = follow(client, client.experiments.start(request), console)
+    for job in client.experiments.jobs(experiment["id"]):
         if job["state"] != "succeeded":
-            raise DemoFailed(f"Job {job['id']} ended as {job['state']}: {job['sentence']}")
-    return jobs
+            raise DemoFailed(f"Job {job['id']} ({job['algorithm']}) ended as {job['state']}: {job['sentence']}")
+    return experiment
 
 
-def train_on(
-    client: Client, console: Console, dataset: str, epochs: int, seeds: tuple[int, ...]
-) -> list[dict[str, Any]]:
-    """Post one job a seed and follow them with a bar each."""
-    posted = [client.submit(spec_of(dataset, epochs, seed)) for seed in seeds]
-    with bars(console) as progress:
-        tasks = {
-            job["id"]: progress.add_task(f"{dataset}, seed {seed}", total=1.0, note="queued")
-            for job, seed in zip(posted, seeds, strict=True)
-        }
-
-        def shown(job: dict[str, Any]) -> None:
-            done = 1.0 if job["state"] == "succeeded" else (job["progress"] or {}).get("fraction", 0.0)
-            accuracy = job["metrics"].get("test_accuracy", {}).get("last")
-            note = job["state"] if accuracy is None else f"{job['state']}, {accuracy:.2%} of test images right"
-            progress.update(tasks[job["id"]], completed=done, note=note)
-
-        return client.follow([job["id"] for job in posted], shown, timeout=FOLLOW_SECONDS)
+def compare_on_mnist(client: Client, console: Console) -> dict[str, Any] | None:
+    """The same on MNIST, or None where its files can be neither found nor fetched: one job finds out for all."""
+    few = {"dataset": "mnist", "dataset_options": {"train_size": 1000}, "training": {"epochs": 1}}
+    job = client.submit({"name": "is MNIST here?", "algorithm": "backprop", **few})
+    job = client.follow([job["id"]], lambda _: None, timeout=FOLLOW_SECONDS)[0]
+    if job["reason"] == "dataset_unavailable":
+        console.print(f"MNIST is left out: {job['sentence']}", highlight=False)
+        return None
+    return compare(client, MNIST, console)
 
 
-def spec_of(dataset: str, epochs: int, seed: int) -> dict[str, Any]:
-    return {
-        "name": f"demo, seed {seed}",
-        "tags": ["demo"],
-        "algorithm": "backprop",
-        "dataset": dataset,
-        "network": {"kind": "mlp", "hidden": [256, 256]},
-        "hyperparameters": {"optimizer": "adam", "learning_rate": 0.001, "schedule": "cosine"},
-        "training": {"epochs": epochs, "seed": seed},
-    }
+def follow(client: Client, experiment: dict[str, Any], console: Console) -> dict[str, Any]:
+    """The experiment once it has ended."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=console) as bars:
+        bar = bars.add_task(experiment["name"], total=1.0, note="")
+
+        def shown(now: dict[str, Any]) -> None:
+            progress = now["progress"]
+            note = f"{progress['ended']} of {progress['jobs']} jobs"
+            bars.update(bar, completed=progress["ended"], total=progress["jobs"], note=note)
+
+        return client.experiments.follow(experiment["id"], shown, every=0.5, timeout=FOLLOW_SECONDS)
 
 
-def show(jobs: list[dict[str, Any]], console: Console) -> None:
-    """The table of results."""
-    first = jobs[0]
-    hidden = "-".join(map(str, first["network"]["hidden"]))
-    table = Table(title=f"{first['algorithm']} on {first['dataset']}, hidden layers {hidden}")
-    for column in ("seed", "epochs", "test accuracy", "test loss", "seconds", "samples/s", "worker"):
-        table.add_column(column, justify="right")
-    for job in jobs:
-        result = job["result"]
+def scorecard(report: dict[str, Any], console: Console) -> None:
+    """Accuracy and the five criteria of every algorithm against backprop, and the answer."""
+    rows = report["scorecard"]
+    criteria = list(next(iter(rows.values())))
+    table = Table(title=report["name"], show_lines=True)
+    table.add_column("against backprop")
+    for criterion in criteria:
+        table.add_column(criterion)
+    for arm, cells in rows.items():
+        shown = [
+            f"[bold]{cells[each]['verdict'].replace('_', ' ')}[/bold]\n{cells[each]['number']}" for each in criteria
+        ]
+        table.add_row(arm.replace("_", " "), *shown)
+    console.print(table, highlight=False)
+    console.print(report["answer"], highlight=False)
+
+
+def accuracies(client: Client, experiment: dict[str, Any], console: Console) -> None:
+    """One row a job: what each algorithm reached, and in how many seconds of training."""
+    table = Table(title=f"{experiment['name']}, {MNIST['training']['epochs']} epochs")
+    for column in ("algorithm", "test accuracy", "test loss", "seconds", "samples/s"):
+        table.add_column(column, justify="left" if column == "algorithm" else "right")
+    jobs = {job["algorithm"]: job["result"] for job in client.experiments.jobs(experiment["id"])}
+    for algorithm in ALGORITHMS:
+        result = jobs[algorithm]
         table.add_row(
-            str(job["training"]["seed"]),
-            str(result["epochs"]),
+            algorithm.replace("_", " "),
             f"{result['test_accuracy']:.2%}",
             f"{result['test_loss']:.4f}",
             f"{result['seconds']['training'] + result['seconds']['data']:.1f}",
             f"{result['samples_per_second']:,.0f}",
-            job["worker"] or "–",
         )
     console.print(table)
+    console.print("One seed proves nothing; it shows that all of them train.")
 
 
-def check_checkpoint(client: Client, job: dict[str, Any], folder: Path, console: Console) -> None:
-    """Fetch the job's last checkpoint and score it in a process that knows nothing of the service."""
+def check_checkpoint(client: Client, experiment: dict[str, Any], folder: Path, console: Console) -> None:
+    """Fetch backprop's last checkpoint of one seed and score it in a process that knows nothing of the service."""
+    jobs = [job for job in client.experiments.jobs(experiment["id"]) if job["algorithm"] == "backprop"]
+    job = min(jobs, key=lambda each: each["training"]["seed"])
     last = next(each for each in client.checkpoints(job["id"]) if "last" in each["kinds"])
     file = client.download(last["id"], folder / "last.safetensors")
     scored = subprocess.run(
@@ -126,14 +156,6 @@ def check_checkpoint(client: Client, job: dict[str, Any], folder: Path, console:
     if accuracy != job["result"]["test_accuracy"]:
         raise DemoFailed(f"The checkpoint scores {accuracy}, the job says {job['result']['test_accuracy']}.")
     console.print(
-        f"Fetched the checkpoint ({file.stat().st_size:,} bytes), loaded it outside the service, "
+        f"Fetched a checkpoint of backprop ({file.stat().st_size:,} bytes), loaded it outside the service, "
         f"scored the same: {accuracy:.2%}."
     )
-
-
-@contextmanager
-def bars(console: Console) -> Iterator[Progress]:
-    """A progress bar for each job."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=console) as progress:
-        yield progress

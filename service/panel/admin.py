@@ -15,10 +15,11 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.views import ChangeList
 
-from service.experiments.models import Experiment
+from service.experiments.models import Experiment, Phase
 from service.experiments.presentation import standings, state_of
 from service.jobs.models import Job, Worker
-from service.panel import pages
+from service.panel import experiment_pages, pages, webhooks  # noqa: F401  # registers its lists
+from service.panel.compare import compare_page, compare_selected
 from service.panel.display import EXPERIMENT_COLOURS, STATE_COLOURS, age, percent, score_of
 
 admin.site.unregister(User)
@@ -40,7 +41,7 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
 class WatchedAdmin(ModelAdmin):
     """A list to look at; rows are made and changed by the service alone."""
 
-    actions = None
+    actions: Any = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -74,13 +75,18 @@ class JobAdmin(WatchedAdmin):
     ordering = ("-created_at",)
     show_full_result_count = False  # a count of all jobs at every page view grows with the table
     change_list_template = "panel/job_list.html"
+    actions = (compare_selected,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         return super().get_queryset(request).visible_to(request.user).prefetch_related("summaries")
 
     def get_urls(self) -> list[URLPattern]:
         steer = path("<uuid:pk>/<slug:action>/steer/", self.admin_site.admin_view(pages.steer), name="jobs_job_steer")
-        return [steer, *super().get_urls()]
+        compare = path("compare/", self.admin_site.admin_view(self.compare_view), name="jobs_job_compare")
+        return [steer, compare, *super().get_urls()]
+
+    def compare_view(self, request: HttpRequest) -> HttpResponse:
+        return compare_page(request, self.admin_site)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return pages.job_page(request, object_id, self.admin_site)
@@ -133,8 +139,7 @@ class ExperimentChangeList(ChangeList):
 class ExperimentAdmin(WatchedAdmin):
     """All experiments, newest first, each with its report."""
 
-    list_display = ("name", "shown_state", "shown_progress", "report", "its_jobs", "owner", "created")
-    list_display_links = None
+    list_display = ("name", "shown_state", "shown_phase", "shown_progress", "report", "its_jobs", "owner", "created")
     search_fields = ("name", "id")
     list_per_page = 50
     list_select_related = ("owner",)
@@ -142,18 +147,34 @@ class ExperimentAdmin(WatchedAdmin):
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
-        return super().get_queryset(request).visible_to(request.user)
+        return super().get_queryset(request).visible_to(request.user).defer("cells")
 
     def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
         return ExperimentChangeList
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("<uuid:pk>/seeds/", view(experiment_pages.add_seeds), name="experiments_experiment_seeds"),
+            path("<uuid:pk>/rerun/", view(experiment_pages.run_again), name="experiments_experiment_rerun"),
+            path("<uuid:pk>/<slug:action>/steer/", view(experiment_pages.steer), name="experiments_experiment_steer"),
+            *super().get_urls(),
+        ]
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return experiment_pages.experiment_page(request, object_id, self.admin_site)
 
     @display(description="State", label=EXPERIMENT_COLOURS)
     def shown_state(self, experiment: Experiment) -> str:
         return state_of(experiment, experiment.standing)
 
+    @display(description="Phase")
+    def shown_phase(self, experiment: Experiment) -> str:
+        return experiment_pages.PHASES[Phase(experiment.phase)]
+
     @display(description="Jobs that have ended")
     def shown_progress(self, experiment: Experiment) -> str:
-        return f"{experiment.standing.ended} of {experiment.standing.jobs}"
+        return f"{experiment.standing.ended} of {experiment.standing.planned}"
 
     @display(description="Report")
     def report(self, experiment: Experiment) -> str:

@@ -24,7 +24,7 @@ from service.comparison.runs import Diagnostics, Experiment, Workload
 
 MOST_PANELS = 6
 DECADES_SHOWN = 8.0
-BAR_LABEL = "log10 (signal / last layer's)\n× no signal"
+BAR_LABEL = "log10 (signal / last hidden layer's)\n× no signal, grey: not measured"
 COLOURS = "cividis"
 """Even in lightness and the same to any colour vision; blank places are hatched grey."""
 
@@ -42,10 +42,12 @@ def has_angles(experiment: Experiment) -> bool:
 
 
 def relative_decades(norms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log10 of each layer's norm over the last known one's (..., layers); -inf where there is no signal at all.
+    """log10 of each hidden layer's norm over the last known one's (..., layers); -inf where there is no signal at all.
 
-    Arms differ in the units of their signals, so only the fall compares.
+    Arms differ in the units of their signals, so only the fall compares. The read-out, whose signal is the loss's own,
+    is left aside, as in the measure of the fall; a network with one hidden layer would show nothing without it.
     """
+    norms = norms[..., :-1] if norms.shape[-1] > 2 else norms
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(norms)
     last = norms.shape[-1] - 1 - np.argmax(np.isfinite(logs)[..., ::-1], axis=-1)
@@ -55,7 +57,7 @@ def relative_decades(norms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def signal_by_depth(experiment: Experiment) -> Plot:
-    """Rows are arms, columns layers; medians over seeds and time, relative to the last layer."""
+    """Rows are arms, columns hidden layers; medians over seeds and time, relative to the last of them."""
     shown = [w for w in experiment.workloads if any(np.isfinite(h.signal_norms).any() for h in healths(experiment, w))]
     shown = sorted(shown, key=lambda w: -(w.depth or 0))[:MOST_PANELS]
     found = {w: [h for h in healths(experiment, w) if np.isfinite(h.signal_norms).any()] for w in shown}
@@ -75,7 +77,9 @@ def signal_by_depth(experiment: Experiment) -> Plot:
             axes.set_title(label(workload.key, 60))
             _layer_ticks(axes, tables[workload].shape[1])
             falls = [f"{arm} {_fall(row)}" for arm, row in zip(arms, tables[workload], strict=True)]
-            said.append(f"{label(workload.key, 60)}, first layer against last in powers of ten: {', '.join(falls)}.")
+            said.append(
+                f"{label(workload.key, 60)}, first layer against last hidden one in powers of ten: {', '.join(falls)}."
+            )
         figure.colorbar(image, ax=axes_list, label=BAR_LABEL, extend="both", aspect=30)
         return "Heat maps of the norm of the teaching signal by layer. " + " ".join(said)
 
@@ -84,9 +88,10 @@ def signal_by_depth(experiment: Experiment) -> Plot:
 
 def _by_arm(rows: list[LayerHealth]) -> NDArray[np.float64]:
     """(arms, layers), blank where an arm has fewer layers."""
-    table = np.full((len(rows), max(len(h.layers) for h in rows)), np.nan)
-    for row, health in zip(table, rows, strict=True):
-        row[: len(health.layers)] = relative_decades(health.signal_norms)
+    found = [relative_decades(health.signal_norms) for health in rows]
+    table = np.full((len(rows), max(len(each) for each in found)), np.nan)
+    for row, each in zip(table, found, strict=True):
+        row[: len(each)] = each
     return table
 
 
@@ -105,7 +110,7 @@ def signal_over_time(experiment: Experiment) -> Plot:
         for axes, arm in zip(axes_list, arms, strict=True):
             image = _heat(axes, tables[arm], limits)
             axes.invert_yaxis()
-            _step_ticks(axes, _first_diagnostics(experiment, arm, workload))
+            _step_ticks(axes, _first_diagnostics(experiment, arm, workload), layers=len(tables[arm]))
             axes.set_title(label(arm, 30))
             axes.set_xlabel("step")
             axes.set_ylabel("layer")
@@ -113,7 +118,7 @@ def signal_over_time(experiment: Experiment) -> Plot:
         figure.colorbar(image, ax=axes_list, label=BAR_LABEL, extend="both", aspect=30)
         return (
             f"Heat maps of the teaching signal by layer over time on {label(workload.key, 60)}, first seed, "
-            f"in powers of ten against the last layer. {'; '.join(said)}."
+            f"in powers of ten against the last hidden layer. {'; '.join(said)}."
         )
 
     return render("signal-over-time", "Teaching signal over time", draw, grid_size(len(arms), 2.8, 2.1, 0.2))
@@ -155,6 +160,8 @@ def _first(row: NDArray[np.float64]) -> float:
 
 def _fall(row: NDArray[np.float64]) -> str:
     first = _first(row)
+    if np.isnan(first):
+        return "is not measured"
     return "has no signal" if np.isneginf(first) else f"{first:+.1f}"
 
 
@@ -163,13 +170,11 @@ def _layer_ticks(axes: Axes, layers: int) -> None:
     axes.set_xticks(range(0, layers, every), [str(i + 1) for i in range(0, layers, every)])
 
 
-def _step_ticks(axes: Axes, diagnostics: Diagnostics) -> None:
+def _step_ticks(axes: Axes, diagnostics: Diagnostics, *, layers: int) -> None:
     places = np.unique(np.linspace(0, len(diagnostics.steps) - 1, min(4, len(diagnostics.steps))).astype(int))
     axes.set_xticks(places, [f"{diagnostics.steps[i]:.0f}" for i in places])
-    every = max(1, len(diagnostics.layers) // 6)
-    axes.set_yticks(
-        range(0, len(diagnostics.layers), every), [str(i + 1) for i in range(0, len(diagnostics.layers), every)]
-    )
+    every = max(1, layers // 6)
+    axes.set_yticks(range(0, layers, every), [str(i + 1) for i in range(0, layers, every)])
 
 
 def angles(experiment: Experiment) -> Plot:

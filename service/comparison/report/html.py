@@ -1,11 +1,10 @@
 """The report as one HTML file: no script, no outside address, light and dark, on a phone and on paper."""
 
 import base64
-import json
 
-from service.comparison.experiment_json import plain
 from service.comparison.plots import Plot
 from service.comparison.report.escaping import for_html, safe_url
+from service.comparison.report.provenance import provenance_tables
 from service.comparison.report.tables import Table, all_tables
 from service.comparison.runs import Experiment, Role
 from service.comparison.scorecard import Cell, Criterion, Scorecard
@@ -32,7 +31,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.5rem clamp(1rem, 3vw, 2.5rem) 4rem; max-width: 78rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  overflow-wrap: anywhere; }
+  overflow-wrap: anywhere; font-variant-ligatures: none; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .8rem; } h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; }
 h3 { font-size: 1.02rem; margin: 1.8rem 0 .4rem; } a { color: var(--link); }
 .answer { font-size: 1.1rem; border-left: .3rem solid var(--same); padding: .2rem 0 .2rem 1rem; margin: 0; }
@@ -43,7 +42,8 @@ table { border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-
 th, td { text-align: left; vertical-align: top; padding: .45rem .6rem; border-bottom: 1px solid var(--line); }
 thead th { background: var(--shade); } .scroll td, .scroll th { overflow-wrap: normal; min-width: 4.5rem; }
 .scroll td:last-child { min-width: 9rem; }
-.card td { min-width: 8rem; } .number { display: block; color: var(--soft); font-size: .82rem; }
+.card td { min-width: 7rem; } .card td, .card th { padding: .45rem .4rem; }
+.number { display: block; color: var(--soft); font-size: .82rem; }
 .badge { font-weight: 600; white-space: nowrap; } .better { color: var(--better); } .worse { color: var(--worse); }
 .same { color: var(--same); } .open, .blank { color: var(--open); } .weak { font-style: italic; }
 .role { display: block; font-weight: 400; color: var(--soft); font-size: .8rem; }
@@ -51,7 +51,6 @@ details summary { cursor: pointer; color: var(--link); font-size: .8rem; }
 details ul { padding-left: 1.1rem; margin: .3rem 0; }
 figure { margin: 1.2rem 0 2rem; } figure img { display: block; max-width: 100%; height: auto; background: #fff;
   border: 1px solid var(--line); border-radius: .4rem; padding: .4rem; }
-pre { background: var(--shade); padding: .8rem; overflow-x: auto; white-space: pre-wrap; font-size: .82rem; }
 @media (max-width: 46rem) { figure img { max-width: none; width: 42rem; }
   .scroll table:not(.card) { width: max-content; max-width: none; } .scroll table:not(.card) td { max-width: 17rem; }
   .card thead { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
@@ -129,7 +128,7 @@ def _scorecard(scorecard: Scorecard) -> str:
         cells = scorecard.cells[arm]
         role = "control" if cells[Criterion.ACCURACY].role is Role.CONTROL else "algorithm"
         inside = "".join(_cell(cells[c]) for c in Criterion)
-        rows.append(f'<tr><th scope="row">{for_html(arm)}<span class="role">{role}</span></th>{inside}</tr>')
+        rows.append(f'<tr><th scope="row">{_breakable(arm)}<span class="role">{role}</span></th>{inside}</tr>')
     return _scrolled(
         f'<table class="card"><thead><tr><th scope="col">Arm</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>",
@@ -183,7 +182,12 @@ def _table(table: Table) -> str:
 
 def _linked(cell: str) -> str:
     url = safe_url(cell) if cell.startswith(("/", "http")) else None
-    return f'<a href="{for_html(url)}">{for_html(url.rsplit("/", 1)[-1])}</a>' if url else for_html(cell)
+    return f'<a href="{for_html(url)}">{for_html(url.rsplit("/", 1)[-1])}</a>' if url else _breakable(cell)
+
+
+def _breakable(text: str) -> str:
+    """A name of several words, such as an algorithm's, may go on in the next line: else it takes all the width."""
+    return for_html(text).replace("_", "_<wbr>")
 
 
 def _scrolled(inside: str, name: str) -> str:
@@ -192,7 +196,6 @@ def _scrolled(inside: str, name: str) -> str:
 
 
 def _provenance(experiment: Experiment) -> str:
-    shown = for_html(json.dumps(plain(experiment.provenance), indent=2, ensure_ascii=False, sort_keys=True))
     url = safe_url(experiment.url)
     link = f'<p>Raw data: <a href="{for_html(url)}">{for_html(url)}</a></p>' if url else ""
-    return f"{link}<pre>{shown}</pre>"
+    return link + "".join(_table(table) for table in provenance_tables(experiment))

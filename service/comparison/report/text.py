@@ -4,10 +4,10 @@ import csv
 import io
 
 from service.comparison.comparisons import Comparison
-from service.comparison.experiment_json import plain
 from service.comparison.measures import Scale
 from service.comparison.plots import Plot
 from service.comparison.report.escaping import for_csv, for_latex, for_markdown, one_line, safe_url
+from service.comparison.report.provenance import provenance_tables
 from service.comparison.report.tables import Table, all_tables
 from service.comparison.runs import Experiment
 from service.comparison.scorecard import Criterion, Scorecard
@@ -38,21 +38,13 @@ def report_markdown(experiment: Experiment, scorecard: Scorecard, plots: tuple[P
     for arm in scorecard.arms:
         said = "\n".join(f"- {for_markdown(scorecard.cells[arm][c].sentence)}" for c in Criterion)
         parts += [f"### {for_markdown(arm)}", said]
-    if experiment.provenance:
-        rows = tuple((key, _flat(value)) for key, value in plain(experiment.provenance).items())
-        parts += ["## Provenance", _markdown_table(Table("provenance", "Provenance", ("what", "value"), rows))]
+    for place, table in enumerate(provenance_tables(experiment)):
+        parts += ["## Provenance"] if place == 0 else []
+        parts += [f"### {for_markdown(table.caption)}", _markdown_table(table)]
     url = safe_url(experiment.url)
     if url:
         parts.append(f"Raw data: <{url}>")
     return "\n\n".join(parts) + "\n"
-
-
-def _flat(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(_flat(item) for item in value)
-    return str(value)
 
 
 def _markdown_table(table: Table) -> str:

@@ -52,7 +52,10 @@ def test_an_experiment_is_started_shown_and_listed(alice: Person) -> None:
     made = answer.json()
     assert answer.headers["Location"] == made["url"]
     assert (made["name"], made["state"], made["counts"], made["owner"]) == ("small", "running", {"queued": 4}, "alice")
-    assert made["progress"] == {"fraction": 0.0, "jobs": 4, "ended": 0, "eta_seconds": None}
+    progress = {"fraction": 0.0, "jobs": 4, "planned": 4, "ended": 0, "eta_seconds": None, "seconds_trained": 0.0}
+    assert made["progress"] == progress
+    assert (made["phase"], made["reason"], made["tuning"], made["looks"]) == ("main", None, None, [])
+    assert made["arms"] == ["backprop", "frozen"]
     assert made["workloads"] == [{"dataset": "digits", "label": "mlp 8-8 relu", "chance": 0.1}]
     assert alice.get(made["url"]).json() == made
     assert alice.get("experiments").json() == {"next": None, "results": [made]}
@@ -168,6 +171,10 @@ def test_seeds_are_added_to_every_arm(alice: Person, bob: Person) -> None:
     for algorithm in ("backprop", "frozen"):
         mine = [spec for spec in specs if spec["algorithm"] == algorithm]
         assert [spec["training"].pop("seed") for spec in mine] == [0, 1, 7, 3]
+        tested = [spec["training"].pop("interventions") for spec in mine]
+        assert tested == [True, False, False, False], "what it declares is tested once"
+        for spec in mine:  # the first claim fills these in
+            del spec["training"]["device"], spec["training"]["threads"]
         assert all(spec == mine[0] for spec in mine)
     assert set(Job.objects.values_list("priority", flat=True)) == {7}
 

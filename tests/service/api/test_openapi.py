@@ -35,6 +35,8 @@ TAKE_BODIES = {
     "POST /api/v1/tokens",
     "POST /api/v1/experiments",
     "POST /api/v1/experiments/{id}/seeds",
+    "POST /api/v1/webhooks",
+    "PATCH /api/v1/webhooks/{id}",
 }
 
 

@@ -16,6 +16,7 @@ from service.comparison.hyperparameters import (
 from service.comparison.measures import ACCURACY, DEPTH
 from service.comparison.plausibility import Plausibility, plausibility_of, plausibility_verdict
 from service.comparison.runs import Diagnostics, Experiment, Proof, Property, Run
+from service.comparison.scorecard import Criterion, score
 from service.comparison.statistics import Estimate
 from service.comparison.verdicts import Verdict
 
@@ -163,3 +164,36 @@ def test_contradicting_declarations_of_one_arm_are_refused(digits):
     ]
     with pytest.raises(ComparisonError, match=r"properties\.locking"):
         plausibility_of(Experiment("x", runs), "a")
+
+
+TESTED = (
+    Property("weight transport", False, proof=Proof.CONFIRMED, evidence="No error went back through weights."),
+    Property("backward locking", True, proof=Proof.UNTESTED, evidence="The network has one layer."),
+    Property("derivative", False, proof=Proof.REFUTED, evidence="Without derivatives layer1 was another."),
+    Property("global error", True, proof=Proof.CONFIRMED, evidence="With the outputs hidden layer1 was another."),
+)
+
+
+def test_tests_are_counted_and_say_nothing_where_none_ran():
+    assert Plausibility("a", TESTED).tests_sentence == "2 confirmed, 1 refuted, 1 untested"
+    assert BACKPROP.tests_sentence == "none tested"
+
+
+def test_the_findings_that_matter_come_with_their_evidence():
+    found = Plausibility("a", TESTED).findings(BACKPROP.needs)
+    assert found == (
+        "weight transport confirmed: No error went back through weights",
+        "derivative refuted: Without derivatives layer1 was another",
+    )
+    assert Plausibility("a", TESTED).findings() == ("derivative refuted: Without derivatives layer1 was another",)
+
+
+def test_a_cell_shows_counts_and_evidence(digits):
+    def run(arm, properties):
+        return Run(arm, arm, digits, 0, "succeeded", {"test_accuracy": 0.9}, properties=properties)
+
+    card = score(Experiment("x", [run("a", TESTED), run("backprop", BACKPROP.properties)]))
+    cell = card.cells["a"][Criterion.PLAUSIBILITY]
+    assert cell.number == "needs 3 of 4; 2 confirmed, 1 refuted, 1 untested"
+    assert "Weight transport confirmed: No error went back through weights." in cell.sentence
+    assert "Derivative refuted: Without derivatives layer1 was another." in cell.sentence

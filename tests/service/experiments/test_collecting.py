@@ -98,3 +98,17 @@ def test_an_unfinished_experiment_says_so_in_its_name(user: Any) -> None:
     found = collect(experiment, str)
     assert found.name == "two (so far: 1 of 2 jobs have ended)"
     assert (found.provenance["jobs"], found.provenance["jobs_ended"]) == (2, 1)
+
+
+def test_an_intervention_test_speaks_for_the_property_that_it_tested(experiment: Experiment) -> None:
+    tests = [
+        {"property": "weight_transport", "declared": "yes", "verdict": "confirmed", "evidence": "It moved."},
+        {"property": "layer_parallel", "declared": "no", "verdict": "refuted", "evidence": "It did not wait."},
+    ]
+    lease = claim_next()
+    assert experiment.jobs[0].spec["training"]["interventions"] is True
+    succeed(lease, interventions=tests)
+    proofs = {each.name: (str(each.proof), each.evidence) for each in only_run(experiment).properties}
+    assert proofs["weight_transport"] == ("confirmed", "It moved.")
+    assert proofs["layer_after_layer"] == ("refuted", "It did not wait.")
+    assert proofs["backward_locking"] == ("untested", "")

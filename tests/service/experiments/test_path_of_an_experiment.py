@@ -1,5 +1,6 @@
 """A small experiment, really trained: from its jobs to the report in every format."""
 
+import itertools
 import json
 from typing import Any
 from uuid import UUID
@@ -53,7 +54,9 @@ def trained(worker: ThisWorker, user: Any, redis_server: str) -> Experiment:
 def test_an_experiment_is_trained_and_reported_in_every_format(trained: Experiment, user: Any) -> None:
     standing = shown(trained)
     assert (standing["state"], standing["counts"]) == ("finished", {"succeeded": 6})
-    assert standing["progress"] == {"fraction": 1.0, "jobs": 6, "ended": 6, "eta_seconds": 0.0}
+    progress = standing["progress"]
+    assert progress.pop("seconds_trained") > 0
+    assert progress == {"fraction": 1.0, "jobs": 6, "planned": 6, "ended": 6, "eta_seconds": 0.0}
     assert standing["finished_at"] is not None
 
     _check_runs(trained)
@@ -113,18 +116,26 @@ def _check_formats(report: Report) -> None:
 
 
 def _check_that_arms_begin_alike(experiment: Experiment) -> None:
-    """Frozen keeps its hidden weights: with equal seeds they are those that backprop began with."""
+    """Of one seed all arms have the same weights, the same split, and the same batches in the same order."""
     from trainers.assembly import assemble
     from trainers.resolve import resolve_parts
 
-    for seed in range(2):
-        first, second = (
-            assemble(resolve_parts(job.spec)).network.state_dict()
-            for job in experiment.jobs
-            if job.spec["training"]["seed"] == seed and job.algorithm in ("backprop", "frozen")
-        )
-        assert first.keys() == second.keys()
-        assert all(np.array_equal(first[name].numpy(), second[name].numpy()) for name in first)
+    seen: dict[int, list[Any]] = {0: [], 1: []}
+    for job in experiment.jobs:
+        parts = assemble(resolve_parts(job.spec))
+        weights = {name: value.numpy().copy() for name, value in parts.network.state_dict().items()}
+        batches = (each for epoch in (0, 1) for each in itertools.islice(parts.data.batches(epoch, 0), 3))
+        order = [batch.indices.numpy().copy() for batch in batches]
+        held_out = next(iter(parts.data.evaluation_batches("validation"))).inputs.numpy().copy()
+        seen[job.spec["training"]["seed"]].append((weights, order, held_out))
+    for (weights, order, held_out), *others in seen.values():
+        assert len(others) == len(ARMS) - 1
+        for theirs, their_order, their_held_out in others:
+            assert weights.keys() == theirs.keys()
+            assert all(np.array_equal(weights[name], theirs[name]) for name in weights)
+            assert all(np.array_equal(a, b) for a, b in zip(order, their_order, strict=True))
+            assert np.array_equal(held_out, their_held_out)
+    assert not np.array_equal(seen[0][0][1][0], seen[1][0][1][0]), "another seed, another order"
 
 
 def _check_a_repeated_lost_run(experiment: Experiment, user: Any) -> None:

@@ -1,6 +1,7 @@
 """A user, jobs on real data, and a worker without Celery: the parts that every test of the engine uses."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.contrib.auth import get_user_model
 from service.jobs import lifecycle
 from service.jobs.models import Job
 from service.jobs.presence import Identity
-from service.jobs.trainer_process import Bench
+from service.jobs.trainer_process import Bench, TrainerProcess
 from service.jobs.worker import ThisWorker
 from trainers.resolve import resolve
 
@@ -42,6 +43,14 @@ def make_job(user: Any) -> MakeJob:
 class LastingBench(Bench):
     """Outlives its worker, so that the trainer warmed after one test serves the next."""
 
+    latest: TrainerProcess
+    """The one that trains, or else that is warm."""
+
+    def warm(self) -> None:
+        super().warm()
+        assert self._next is not None
+        self.latest = self._next
+
     def close(self) -> None:
         """Later, by `end`."""
 
@@ -49,11 +58,16 @@ class LastingBench(Bench):
         super().close()
 
 
+@cache
+def bench_of_this_process() -> LastingBench:
+    """One, though other folders' tests have the fixture too: each warm trainer is a process with torch in it."""
+    return LastingBench()
+
+
 @pytest.fixture(scope="session")
 def bench() -> Iterator[LastingBench]:
-    bench = LastingBench()
-    yield bench
-    bench.end()
+    yield bench_of_this_process()
+    bench_of_this_process().end()
 
 
 @pytest.fixture

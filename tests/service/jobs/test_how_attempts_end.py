@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from service.jobs.states import State
 from service.jobs.supervisor import train_next
 from service.jobs.trainer_process import trainer_environment
 from service.jobs.worker import ThisWorker
-from service.local_stack.processes import running
 from tests.service.jobs.beside import once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,10 +26,9 @@ def has_checkpoint(job: Job) -> bool:
     return job.checkpoints.published().exists()
 
 
-def trainer() -> int:
-    """Number of the trainer process that this one has started."""
-    ours = [p.pid for p in running().values() if p.parent == os.getpid()]
-    return next(pid for pid in ours if b"trainers.serve" in Path(f"/proc/{pid}/cmdline").read_bytes())
+def trainer(worker: ThisWorker) -> int:
+    """Number of the process that trains for this worker, or is warm for it."""
+    return worker.bench.latest.pid  # type: ignore[attr-defined]  # the tests' own bench
 
 
 def ended(job: Job, worker: ThisWorker, *beside: threading.Thread) -> Job:
@@ -65,13 +62,15 @@ def test_a_killed_trainer_costs_a_failure_and_a_pause_until_there_were_too_many(
     worker: ThisWorker, make_job: Any
 ) -> None:
     job = make_job(training=LONG, max_failures=2)
-    kill = once(lambda: has_checkpoint(job), lambda: os.kill(trainer(), signal.SIGKILL))
+    kill = once(lambda: has_checkpoint(job), lambda: os.kill(trainer(worker), signal.SIGKILL))
     job = ended(job, worker, kill)
     assert (job.state, job.reason, job.failures) == (State.QUEUED, "trainer_killed", 1)
     assert job.not_before is not None
     assert job.not_before > job.state_at
     Job.objects.filter(pk=job.pk).update(not_before=None)
-    kill = once(lambda: job.events.filter(type="started").count() == 2, lambda: os.kill(trainer(), signal.SIGSEGV))
+    kill = once(
+        lambda: job.events.filter(type="started").count() == 2, lambda: os.kill(trainer(worker), signal.SIGSEGV)
+    )
     job = ended(job, worker, kill)
     assert (job.state, job.reason, job.failures) == (State.FAILED, "trainer_killed", 2)
     assert "2nd time" in job.sentence
@@ -111,7 +110,7 @@ def test_a_job_whose_checkpoint_cannot_be_written_says_so_and_keeps_the_one_befo
 
     def fill_the_disk() -> None:
         """No file of the trainer may grow past a few bytes from now on, as on a full disk."""
-        resource.prlimit(trainer(), resource.RLIMIT_FSIZE, (1_000, 1_000))
+        resource.prlimit(trainer(worker), resource.RLIMIT_FSIZE, (1_000, 1_000))
 
     job = ended(job, worker, once(lambda: has_checkpoint(job), fill_the_disk))
     assert (job.state, job.reason) == (State.FAILED, "storage_full")
@@ -148,7 +147,7 @@ def test_a_network_that_does_not_fit_into_memory_is_told_apart(worker: ThisWorke
     wide = {"kind": "mlp", "hidden": [60_000, 60_000]}
     job = make_job(network=wide)
     # No more address space than this for the trainer that waits, as in a small container: the weights alone need 14 GB.
-    resource.prlimit(trainer(), resource.RLIMIT_AS, (10 << 30, 10 << 30))
+    resource.prlimit(trainer(worker), resource.RLIMIT_AS, (10 << 30, 10 << 30))
     job = ended(job, worker)
     assert (job.state, job.reason) == (State.FAILED, "out_of_memory")
     assert "does not fit into memory" in job.sentence

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from service.experiments.lifecycle import create_experiment
-from service.experiments.matrix import plan
 from service.experiments.models import Experiment
+from service.experiments.planning import Plan, plan, with_seed
 from service.jobs.models import Job
 from service.jobs.states import State
 from trainers.errors import SpecError
+from trainers.spec import TrainingSpec
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -23,6 +24,11 @@ SMALL: dict[str, Any] = {
     "training": {"epochs": 2, "device": "cpu", "threads": 1},
     "seeds": 3,
 }
+
+
+def specs(planned: Plan) -> list[TrainingSpec]:
+    """Of the comparison, in the order in which they are trained."""
+    return [with_seed(cell.spec, seed) for cell, seed in planned.comparison()]
 
 
 def errors_of(request: dict[str, Any]) -> dict[str, str]:
@@ -35,9 +41,9 @@ def errors_of(request: dict[str, Any]) -> dict[str, str]:
 def test_every_place_of_the_matrix_is_one_job() -> None:
     networks = [{"hidden": [8]}, {"hidden": [8, 8]}]
     matrix = plan({**SMALL, "network": None, "networks": networks, "seeds": [3, 7]})
-    places = {(s.algorithm, str(s.network["hidden"]), s.training.seed) for s in matrix.specs}
+    places = {(s.algorithm, str(s.network["hidden"]), s.training.seed) for s in specs(matrix)}
     assert places == set(itertools.product(["backprop", "frozen"], ["[8]", "[8, 8]"], [3, 7]))
-    assert len(matrix.specs) == 8
+    assert len(specs(matrix)) == 8
     assert [each["label"] for each in matrix.workloads] == ["mlp 8 relu", "mlp 8-8 relu"]
     assert matrix.workloads[0]["chance"] == 0.1
 
@@ -45,23 +51,23 @@ def test_every_place_of_the_matrix_is_one_job() -> None:
 def test_arms_of_one_seed_differ_in_the_algorithm_alone() -> None:
     matrix = plan(SMALL)
     for seed in range(3):
-        backprop, frozen = (s for s in matrix.specs if s.training.seed == seed)
+        backprop, frozen = (s for s in specs(matrix) if s.training.seed == seed)
         assert (backprop.network, backprop.training) == (frozen.network, frozen.training)
         assert backprop.dataset_options == frozen.dataset_options
 
 
 def test_seeds_come_one_after_the_other_so_that_early_results_compare() -> None:
-    assert [s.training.seed for s in plan(SMALL).specs] == [0, 0, 1, 1, 2, 2]
+    assert [s.training.seed for s in specs(plan(SMALL))] == [0, 0, 1, 1, 2, 2]
 
 
 def test_without_a_network_each_data_set_has_its_usual_one() -> None:
     matrix = plan({"algorithms": ["backprop"], "datasets": ["digits", "cifar10"], "seeds": 1})
-    assert len({str(s.network) for s in matrix.specs}) == 2
+    assert len({str(s.network) for s in specs(matrix)}) == 2
 
 
 def test_hyperparameters_reach_their_algorithm_alone() -> None:
     matrix = plan({**SMALL, "hyperparameters": {"frozen": {"learning_rate": 0.25}}})
-    rates = {(s.algorithm, s.hyperparameters["learning_rate"]) for s in matrix.specs}
+    rates = {(s.algorithm, s.hyperparameters["learning_rate"]) for s in specs(matrix)}
     assert rates == {("backprop", 0.001), ("frozen", 0.25)}
 
 
@@ -110,7 +116,7 @@ def test_all_wrong_parts_are_named_together() -> None:
         ({"algorithms": ["backprop", "backprop"]}, "#/algorithms"),
         ({"datasets": ["tiny_shakespeare"], "network": None}, "#/datasets/0"),
         ({"datasets": ["arrays"]}, "#/datasets/0"),
-        ({"networks": [{"hidden": [8]}]}, "#"),
+        ({"networks": [{"hidden": [8]}]}, "#/networks"),
         ({"seeds": 0}, "#/seeds"),
         ({"seeds": 501}, "#/seeds"),
         ({"seeds": [1, 1]}, "#/seeds"),
