@@ -5,7 +5,7 @@
 
 Each workload is one experiment of the service: trials of each algorithm's hyperparameters on validation data, then ten
 seeds each, paired. The service does the work and keeps it, so this script may be stopped and started at will: what was
-posted once is found again by its idempotency key and its identity, and a service that was killed goes on where it
+posted once is found again by its name, and a service that was killed goes on where it
 stood. `--report` fetches what has ended and writes results/dethrone/: the report of each workload as Markdown and JSON
 with its figures, and dethrone.md over all of them.
 """
@@ -49,20 +49,20 @@ def workload(dataset: str, *, epochs: int, trials: int, **rest: Any) -> dict[str
 
 
 WORKLOADS: dict[str, dict[str, Any]] = {
-    "digits": workload("digits", epochs=20, trials=8),
-    "deep_tanh": workload("digits", epochs=20, trials=8, network=TANH_20),
-    "mnist": workload("mnist", epochs=5, trials=8, dataset_options={"mnist": {"train_size": 10_000}}),
+    "digits": workload("digits", epochs=20, trials=6),
+    "deep_tanh": workload("digits", epochs=20, trials=6, network=TANH_20),
+    "mnist": workload("mnist", epochs=5, trials=6, dataset_options={"mnist": {"train_size": 5_000}}),
     "fashion_mnist": workload(
-        "fashion_mnist", epochs=5, trials=8, dataset_options={"fashion_mnist": {"train_size": 10_000}}
+        "fashion_mnist", epochs=5, trials=6, dataset_options={"fashion_mnist": {"train_size": 5_000}}
     ),
-    "cifar10": workload("cifar10", epochs=5, trials=8, dataset_options={"cifar10": {"train_size": 10_000}}),
+    "cifar10": workload("cifar10", epochs=5, trials=6, dataset_options={"cifar10": {"train_size": 5_000}}),
 }
 TITLES = {
     "digits": "Digits",
     "deep_tanh": "Digits with 20 tanh layers",
-    "mnist": "MNIST, 10,000 images",
-    "fashion_mnist": "Fashion-MNIST, 10,000 images",
-    "cifar10": "CIFAR-10, 10,000 images",
+    "mnist": "MNIST, 5,000 images",
+    "fashion_mnist": "Fashion-MNIST, 5,000 images",
+    "cifar10": "CIFAR-10, 5,000 images",
 }
 
 
