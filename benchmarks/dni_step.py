@@ -29,6 +29,7 @@ from trainers.algorithms.synthetic_gradients import SyntheticGradients
 from trainers.datasets.declaration import Task
 from trainers.networks.mlp import MLP, MLPOptions
 from trainers.objective import Objective
+from trainers.products import product
 from trainers.streams import StreamBook
 
 RESULTS = Path(__file__).parent / "results"
@@ -127,12 +128,12 @@ def products() -> Callable[[], None]:
 
     def run() -> None:
         for i, (weight, h, delta) in enumerate(zip(weights, activations, signals, strict=True)):
-            h @ weight.t()
-            delta.t() @ h
+            product(h, weight)
+            product(delta.t(), h.t())
             if i:
-                delta @ weight
-                h @ models[i - 1].t()
-                h.t() @ h
+                product(delta, weight.t())
+                product(h, models[i - 1])
+                product(h.t(), h.t())
 
     return run
 

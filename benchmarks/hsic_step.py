@@ -10,7 +10,7 @@ which other processes on the machine do not lengthen much; with more it is wall 
 
 The parts are the step's matrix products, Cholesky factorisations and inverses, and nothing else, timed by themselves:
 what no implementation of these formulas on this machine can do without. They are timed by the products that the step
-uses (`hsic_products`: oneDNN's where they are faster) and by torch's own, which the straightforward version uses.
+uses (`products`: oneDNN's where they are faster) and by torch's own, which the straightforward version uses.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from torch import Tensor
 from trainers.algorithms.base import Batch, Moment
 from trainers.algorithms.hsic_bottleneck import HSICBottleneck
 from trainers.algorithms.hsic_objective import RandomFeatures
-from trainers.algorithms.hsic_products import product
 from trainers.datasets.declaration import Task
 from trainers.networks.mlp import MLP, MLPOptions
 from trainers.objective import Objective
+from trainers.products import product
 from trainers.spec import Training
 from trainers.streams import StreamBook
 

@@ -107,17 +107,14 @@ def follow(client: Client, experiment: dict[str, Any], console: Console) -> dict
 
 def scorecard(report: dict[str, Any], console: Console) -> None:
     """Accuracy and the five criteria of every algorithm against backprop, and the answer."""
-    rows = report["scorecard"]
-    criteria = list(next(iter(rows.values())))
-    table = Table(title=report["name"], show_lines=True)
-    table.add_column("against backprop")
-    for criterion in criteria:
-        table.add_column(criterion)
-    for arm, cells in rows.items():
-        shown = [
-            f"[bold]{cells[each]['verdict'].replace('_', ' ')}[/bold]\n{cells[each]['number']}" for each in criteria
-        ]
-        table.add_row(arm.replace("_", " "), *shown)
+    table = Table(title=report["name"])
+    for column in ("against backprop", "criterion", "verdict", "measured"):
+        table.add_column(column)
+    for arm, cells in report["scorecard"].items():
+        for place, (criterion, cell) in enumerate(cells.items()):
+            name = "" if place else arm.replace("_", " ")
+            table.add_row(name, criterion, cell["verdict"].replace("_", " "), cell["number"])
+        table.add_section()
     console.print(table, highlight=False)
     console.print(report["answer"], highlight=False)
 

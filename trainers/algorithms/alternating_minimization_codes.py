@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainers.algorithms.alternating_minimization_layers import Activated, CodedLayer, Prediction
 from trainers.objective import Objective
+from trainers.products import product
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,10 @@ class OutputError:
         weight, bias = self.output.weight, self.output.bias
         # Classes first all the way: neither direction moves anything in memory.
         h = h if h.dim() == 2 else h.flatten(1)
-        a = torch.mm(weight, h.t()) if bias is None else torch.addmm(bias.unsqueeze(1), weight, h.t())
-        return self._error(a, self.by_class).t() @ weight
+        a = product(weight, h)
+        if bias is not None:
+            a = a.add_(bias.unsqueeze(1))
+        return product(self._error(a, self.by_class).t(), weight.t())
 
     def _error(self, a: Tensor, wanted: Tensor) -> Tensor:
         """(classes, batch), of pre-activations and wanted outputs in that shape."""

@@ -18,6 +18,7 @@ from trainers.networks.activations import ACTIVATIONS
 from trainers.networks.base import Layer
 from trainers.networks.convolution import ConvLayer, Pool, as_images
 from trainers.networks.dense import DenseLayer
+from trainers.products import product
 
 aten = torch.ops.aten
 Surrogate = Literal["tanh", "hard_tanh", "identity"]
@@ -82,7 +83,7 @@ class CodedLayer:
             z = F.conv2d(h, weight, self.bias, self.convolution.stride, self.convolution.padding)
         else:
             h = h if h.dim() == 2 else h.flatten(1)
-            z = F.linear(h, weight, self.bias)
+            z = product(h, weight, self.bias)
         if z.dtype != weight.dtype:
             z = z.to(weight.dtype)  # codes stay in the weights' precision under autocast
         if norm is None:
@@ -136,7 +137,7 @@ class CodedLayer:
         d_z = d_a if prediction.z is prediction.a else self._through_norm(prediction, d_a, weights=False)[0]
         if self.convolution is not None:
             return self._convolution_backward(prediction, d_z, (True, False, False))[0].to(d_a.dtype)
-        d_h = d_z @ self.weight
+        d_h = product(d_z, self.weight.t())
         return d_h if d_h.dtype == d_a.dtype else d_h.to(d_a.dtype)
 
     def weight_gradients(self, prediction: Prediction, d_a: Tensor) -> Gradients:
@@ -150,7 +151,7 @@ class CodedLayer:
             _, d_weight, d_bias = self._convolution_backward(prediction, d_z, (False, True, self.bias is not None))
             d_weight = d_weight.contiguous()  # fused optimizers read gradients in the weights' memory order
         else:
-            d_weight, d_bias = d_z.t() @ prediction.below, d_z.sum(0) if self.bias is not None else d_z
+            d_weight, d_bias = product(d_z.t(), prediction.below.t()), d_z.sum(0) if self.bias is not None else d_z
         found[f"{name}.weight"] = d_weight.to(self.weight.dtype)
         if self.bias is not None:
             found[f"{name}.bias"] = d_bias.to(self.bias.dtype)

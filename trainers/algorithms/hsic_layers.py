@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.algorithms.hsic_products import product as multiplied
 from trainers.algorithms.hsic_workspace import Workspace
 from trainers.networks.base import BatchNorm, Layer
 from trainers.networks.dense import DenseLayer
+from trainers.products import product as multiplied
 
 _ops = torch.ops.aten
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.algorithms.hsic_products import product
 from trainers.algorithms.hsic_workspace import Workspace
 from trainers.algorithms.kernels import gaussian_kernel
+from trainers.products import product
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from trainers.networks.base import BatchNorm, Shape
 from trainers.networks.initialization import initialize
+from trainers.products import linear, product
 from trainers.streams import StreamBook
 
 Loss = Literal["l2", "l1"]
@@ -68,13 +69,13 @@ class LinearSynthesizer(Synthesizer):
     def forward(self, message: Tensor, condition: Tensor | None) -> Tensor:
         message = message.flatten(1)
         if self.condition_weight is None or condition is None:
-            return F.linear(message, self.weight, self.bias)
+            return linear(message, self.weight, self.bias)
         if condition.dim() > 1:
-            return torch.addmm(F.linear(message, self.weight, self.bias), condition, self.condition_weight)
+            return torch.addmm(linear(message, self.weight, self.bias), condition, self.condition_weight)
         of_label = F.embedding(condition, self.condition_weight + self.bias)
         if torch.is_autocast_enabled(message.device.type):
-            return F.linear(message, self.weight) + of_label
-        return of_label.addmm_(message, self.weight.t())  # in place: a pass less over memory
+            return linear(message, self.weight) + of_label
+        return of_label.add_(linear(message, self.weight))
 
     def predict(self, message: Tensor, condition: Tensor | None) -> Tensor:
         self.prediction = self.forward(message, condition)
@@ -85,7 +86,7 @@ class LinearSynthesizer(Synthesizer):
         difference = self.prediction - target.flatten(1)
         signal = difference.sign() if self.loss == "l1" else difference
         factor = (1 if self.loss == "l1" else 2) / len(difference)  # taken into the products: a pass less over memory
-        gradients = {"weight": torch.addmm(self.weight, signal.t(), self._message, beta=0, alpha=factor)}
+        gradients = {"weight": product(signal.t(), self._message.t()).mul_(factor)}
         if self.condition_weight is None or self._condition is None:
             gradients["bias"] = signal.sum(0) * factor
         elif self._condition.dim() > 1:
@@ -148,7 +149,7 @@ class LayeredSynthesizer(Synthesizer):
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             if number:
                 h = torch.relu(self.norms[number - 1](h) if len(self.norms) else h)
-            h = F.conv2d(h, weight, bias, padding="same") if self.on_maps else F.linear(h, weight, bias)
+            h = F.conv2d(h, weight, bias, padding="same") if self.on_maps else linear(h, weight, bias)
         return h.reshape(len(h), *self.out_shape)
 
     def gradients(self, target: Tensor) -> tuple[Tensor, Gradients]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainers.networks.base import Layer
 from trainers.networks.dense import DenseLayer
+from trainers.products import product
 
 Gradients = dict[str, Tensor]
 IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
@@ -69,11 +70,11 @@ class DenseModule:
         delta = _through(layer.activation.name, signal, self._a, self._h)
         if delta is None:
             delta = signal * layer.activation.derivative(self._a, self._h)
-        of_weight = torch.addmm(layer.weight, delta.t(), self._input, beta=0, alpha=scale)
+        of_weight = product(delta.t(), self._input.t()).mul_(scale)
         gradients = {f"{layer.name}.weight": of_weight.to(dtype)}
         if layer.bias is not None:
             gradients[f"{layer.name}.bias"] = (delta.sum(0) * scale).to(dtype)
-        below = (delta @ layer.weight).view(self._shape) if to_input else None
+        below = product(delta, layer.weight.t()).view(self._shape) if to_input else None
         return Sent(gradients, below, {layer.name: delta * scale} if watch else {})
 
 

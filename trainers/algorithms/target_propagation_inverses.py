@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from trainers.networks.activations import ACTIVATIONS
 from trainers.networks.dense import DenseLayer
 from trainers.networks.initialization import initialize
+from trainers.products import linear, product
 from trainers.streams import StreamBook
 
 Gradients = dict[str, Tensor]
@@ -36,7 +36,7 @@ class Inverse:
         return ACTIVATIONS["sign"](h) if self.sees_sign else h
 
     def pre_activation(self, seen: Tensor) -> Tensor:
-        return F.linear(seen, self.weight, self.bias)
+        return linear(seen, self.weight, self.bias)
 
     def __call__(self, h: Tensor) -> Tensor:
         result: Tensor = self.activation(self.pre_activation(self.seen(h)))
@@ -48,7 +48,7 @@ class Inverse:
     def gradients(self, delta: Tensor, seen: Tensor) -> Gradients:
         """From ∂loss/∂pre-activation, (batch, width_{l-1})."""
         return {
-            f"{self.name}.weight": (delta.t() @ seen).to(self.weight.dtype),
+            f"{self.name}.weight": product(delta.t(), seen.t()).to(self.weight.dtype),
             f"{self.name}.bias": delta.sum(0).to(self.bias.dtype),
         }
 

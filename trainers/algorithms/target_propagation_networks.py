@@ -10,6 +10,7 @@ from torch import Tensor
 from trainers.errors import SpecError, UnsupportedNetwork
 from trainers.networks.base import Network
 from trainers.networks.dense import DenseLayer
+from trainers.products import product
 
 
 def refuse_untrainable(hyperparameters: Any, network: Any) -> None:
@@ -71,7 +72,7 @@ def refuse_unequal_ends(network: Network) -> None:
 
 def layer_gradients(layer: DenseLayer, delta: Tensor, seen: Tensor) -> dict[str, Tensor]:
     """Of one layer's weight and bias, by name, from ∂loss/∂a, (batch, width), and its input u_{l-1}."""
-    gradients = {f"{layer.name}.weight": (delta.t() @ seen).to(layer.weight.dtype)}
+    gradients = {f"{layer.name}.weight": product(delta.t(), seen.t()).to(layer.weight.dtype)}
     if layer.bias is not None:
         gradients[f"{layer.name}.bias"] = delta.sum(0).to(layer.bias.dtype)
     return gradients

@@ -5,13 +5,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from trainers.datasets.declaration import Task
 from trainers.errors import SpecError
 from trainers.networks.activations import ACTIVATIONS
 from trainers.networks.base import BatchNorm, Dropout, Layer, Shape
 from trainers.networks.initialization import initialize, initialize_bias
+from trainers.products import linear
 from trainers.streams import StreamBook
 
 Transmit = Literal["value", "sign", "sample"]
@@ -73,7 +73,7 @@ class DenseLayer(Layer):
     def affine(self, h: Tensor) -> Tensor:
         if self._flattens:
             h = h.flatten(1)
-        a = F.linear(h, self.weight, self.bias)
+        a = linear(h, self.weight, self.bias)
         return a if self.norm is None else self.norm(a)
 
     def activate(self, a: Tensor) -> Tensor:

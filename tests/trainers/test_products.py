@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainers.algorithms import hsic_products
-from trainers.algorithms.hsic_products import product
+from trainers import products
 from trainers.algorithms.hsic_workspace import MOST_KEPT, Workspace
+from trainers.products import product
 
 HAS_OPERATOR = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
 
@@ -18,7 +18,7 @@ def drawn(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 @pytest.fixture(params=[False, HAS_OPERATOR], ids=["by torch", "by oneDNN where it is there"])
 def by_either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hsic_products, "_onednn_is_faster", lambda: request.param)
+    monkeypatch.setattr(products, "_onednn_is_faster", lambda: request.param)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
