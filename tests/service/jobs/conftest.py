@@ -30,7 +30,8 @@ def make_job(user: Any) -> MakeJob:
     def make(*, owner: Any = user, training: dict[str, Any] | None = None, **options: Any) -> Job:
         spec = {
             "algorithm": options.pop("algorithm", "backprop"),
-            "dataset": "digits",
+            "dataset": options.pop("dataset", "digits"),
+            "dataset_options": options.pop("dataset_options", {}),
             "network": options.pop("network", {"kind": "mlp", "hidden": [16]}),
             "hyperparameters": options.pop("hyperparameters", {}),
             "training": {"epochs": 2, "seed": 7, "device": "cpu", "threads": 1, **(training or {})},
