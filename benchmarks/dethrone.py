@@ -5,9 +5,9 @@
 
 Each workload is one experiment of the service: trials of each algorithm's hyperparameters on validation data, then ten
 seeds each, paired. The service does the work and keeps it, so this script may be stopped and started at will: what was
-posted once is found again by its name, and a service that was killed goes on where it
-stood. `--report` fetches what has ended and writes results/dethrone/: the report of each workload as Markdown and JSON
-with its figures, and dethrone.md over all of them.
+posted once is found again by its name, and a service that was killed goes on where it stood. `--report` fetches what
+has ended and writes results/dethrone/: the report of each workload as Markdown and JSON with its figures, and
+dethrone.md over all of them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ ALGORITHMS = (
     "backprop_extra_heads",
 )
 TANH_20: dict[str, Any] = {"kind": "mlp", "hidden": [64] * 20, "activation": "tanh"}
-PLOTS = ("seeds", "curves_epoch", "pareto")
+PLOTS = ("seeds", "learning-curves-epoch", "pareto")
 """Figures that are kept with the report; the service draws them all."""
 
 
@@ -133,9 +133,11 @@ def keep(client: Client, name: str, experiment: dict[str, Any]) -> None:
     """Its report, beside the others."""
     folder = RESULTS / name
     folder.mkdir(parents=True, exist_ok=True)
-    report = client.experiments.report(experiment["id"])
-    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-    client.experiments.save_report(experiment["id"], folder / "report.md", kind="markdown")
+    service = experiment["url"].partition("/experiments/")[0]  # links lead nowhere once the service has stopped
+    report = json.dumps(client.experiments.report(experiment["id"]), ensure_ascii=False)
+    (folder / "report.json").write_text(report.replace(service, "") + "\n")
+    markdown = client.experiments.save_report(experiment["id"], folder / "report.md", kind="markdown")
+    markdown.write_text(markdown.read_text().replace(service, ""))
     for plot in PLOTS:
         try:
             client.experiments.save_plot(experiment["id"], f"{plot}.svg", folder / f"{plot}.svg")
