@@ -7,18 +7,20 @@ compared is said.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.comparison.axes import epoch_fractions
-from service.comparison.plots.jobs import JobCurve
 from service.comparison.spec_differences import spec_differences
 from service.jobs.metrics import lower_is_better, read_points, sampled
 from service.jobs.models import Job, MetricSummary
 from service.jobs.states import State
+
+if TYPE_CHECKING:
+    from service.comparison.plots.jobs import JobCurve
 
 LEAST_JOBS, MOST_JOBS = 2, 50
 
@@ -62,8 +64,10 @@ def curve_names(jobs: Iterable[Job]) -> list[str]:
     return list(dict.fromkeys(summary.name for job in jobs for summary in job.summaries.all()))
 
 
-def curves_against(jobs: Sequence[Job], name: str, axis: str) -> list[JobCurve]:
+def curves_against(jobs: Sequence[Job], name: str, axis: str) -> "list[JobCurve]":
     """Lines of a figure: `name` of every job that has it and knows its `axis` (epoch, step, seconds or flops)."""
+    from service.comparison.plots.jobs import JobCurve  # matplotlib, which only who draws shall load
+
     shown = dict(zip((str(job.pk) for job in jobs), labels(jobs), strict=True))
     return [
         JobCurve(shown[each["job"]], np.array(each[axis], dtype=np.float64), np.array(each["value"], dtype=np.float64))
