@@ -3,7 +3,7 @@
 Each of its jobs carries its id, and has a `Place` that says what it stands for.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uuid_utils.compat as uuid
 from django.conf import settings
@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
+from service.accounts.visibility import OwnedQuerySet
 from service.jobs.models import Job
 
 if TYPE_CHECKING:
@@ -25,11 +26,7 @@ class Phase(models.TextChoices):
     EXTRA_SEEDS = "extra_seeds"  # seeds added by its rule or by its owner
 
 
-class ExperimentQuerySet(models.QuerySet["Experiment"]):
-    def visible_to(self, user: Any) -> "ExperimentQuerySet":
-        """Each user's own; all for staff."""
-        return self if user.is_staff else self.filter(owner=user)
-
+class ExperimentQuerySet(OwnedQuerySet["Experiment"]):
     def unsettled(self) -> "ExperimentQuerySet":
         """Those whose rules may still do something."""
         return self.filter(settled_at__isnull=True)

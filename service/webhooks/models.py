@@ -9,18 +9,10 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-
-class OwnedQuerySet(models.QuerySet[Any]):
-    """Rows that belong to users, by way of `owner`."""
-
-    owner = "owner"
-
-    def visible_to(self, user: Any) -> "OwnedQuerySet":
-        """Each user's own; all for staff."""
-        return self if user.is_staff else self.filter(**{self.owner: user})
+from service.accounts.visibility import OwnedQuerySet
 
 
-class DeliveryQuerySet(OwnedQuerySet):
+class DeliveryQuerySet(OwnedQuerySet[Any]):
     owner = "endpoint__owner"
 
 

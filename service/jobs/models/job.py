@@ -1,7 +1,5 @@
 """A job: a training spec, and where it stands. The row that everything else hangs on."""
 
-from typing import Any
-
 import uuid_utils.compat as uuid
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -10,15 +8,12 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from service.accounts.visibility import OwnedQuerySet
 from service.jobs.states import HELD, TERMINAL, Reason, State
 
 
-class JobQuerySet(models.QuerySet["Job"]):
+class JobQuerySet(OwnedQuerySet["Job"]):
     """What is asked of jobs in more than one place."""
-
-    def visible_to(self, user: Any) -> "JobQuerySet":
-        """Each user's own; all for staff."""
-        return self if user.is_staff else self.filter(owner=user)
 
     def with_progress(self) -> "JobQuerySet":
         """With all that `presentation.present` shows, in three queries however many jobs there are."""
