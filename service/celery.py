@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
@@ -39,6 +39,23 @@ def unless_database_is_away(what: str) -> Iterator[None]:
     except (OperationalError, InterfaceError) as error:
         logger.warning("No %s: the database cannot be reached: %s", what, error)
         connection.close()
+
+
+def ring(task: str, *, queue: str, expires: float, of: str) -> bool:
+    """Send a doorbell; False where the broker cannot be reached, which is no error: a clock rings again."""
+    try:
+        app.send_task(task, queue=queue, expires=expires, retry=False)
+    except Exception as error:  # kombu, redis and the socket each have their own
+        logger.warning("The broker could not be told of %s: %s", of, error)
+        return False
+    return True
+
+
+def rings_on_commit(bell: Callable[[], object]) -> bool:
+    """Whether this transaction rings it already: one that moves a thousand jobs rings once."""
+    from django.db import connection
+
+    return any(entry[1] is bell for entry in connection.run_on_commit)
 
 
 @setup_logging.connect

@@ -6,8 +6,9 @@ the message be lost, its periodic pass finds out within seconds (tasks.py).
 
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
+from service.celery import rings_on_commit
 from service.experiments.models import Experiment, Place
 from service.jobs.models import Job, Transition
 from service.jobs.states import TERMINAL
@@ -28,7 +29,7 @@ def _ring_once() -> None:
     """When this transaction commits, however many jobs it ends."""
     from service.experiments import tasks
 
-    if not any(tasks.ring in waiting for waiting in connection.run_on_commit):
+    if not rings_on_commit(tasks.ring):
         transaction.on_commit(tasks.ring)
 
 

@@ -3,15 +3,13 @@
 A message carries nothing; what is to be done stands in Postgres. Lost messages cost one period.
 """
 
-import logging
 from typing import Any
 
 from celery import Celery
 from django.conf import settings
 
+from service import celery
 from service.celery import app, unless_database_is_away
-
-logger = logging.getLogger(__name__)
 
 QUEUE = "maintenance"
 
@@ -27,12 +25,7 @@ def advance() -> None:
 
 def ring() -> bool:
     """Tell the maintenance worker; False where the broker cannot be reached, which is no error."""
-    try:
-        app.send_task(advance.name, queue=QUEUE, expires=settings.ALTPROP_DISPATCH_SECONDS, retry=False)
-    except Exception as error:  # kombu, redis and the socket each have their own
-        logger.warning("The broker could not be told of an experiment: %s", error)
-        return False
-    return True
+    return celery.ring(advance.name, queue=QUEUE, expires=settings.ALTPROP_DISPATCH_SECONDS, of="an experiment")
 
 
 @app.on_after_finalize.connect

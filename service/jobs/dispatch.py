@@ -1,23 +1,19 @@
 """The doorbell: tells workers that there may be work. A lost message costs a few seconds, never a job."""
 
-import logging
-
 from django.conf import settings
 from django.db import connection
 
-from service.celery import app
-
-logger = logging.getLogger(__name__)
+from service import celery
 
 
 def ring(queue: str) -> bool:
     """Ring once in this queue; False where the broker cannot be reached, which is no error: the next tick rings."""
-    try:
-        app.send_task("service.jobs.tasks.ring", queue=queue, expires=settings.ALTPROP_DISPATCH_SECONDS, retry=False)
-    except Exception as error:  # kombu, redis and the socket each have their own
-        logger.warning("The broker could not be told of work in queue %s: %s", queue, error)
-        return False
-    return True
+    return celery.ring(
+        "service.jobs.tasks.ring",
+        queue=queue,
+        expires=settings.ALTPROP_DISPATCH_SECONDS,
+        of=f"work in queue {queue}",
+    )
 
 
 def waiting_queues() -> list[str]:

@@ -4,16 +4,15 @@ Messages of moves are queued by the database (schema.py). Here is only looked wh
 worker is told after the commit; should that word be lost, its clock comes round every few seconds.
 """
 
-import logging
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.dispatch import receiver
 from django.utils import timezone
 
-from service.celery import app
+from service import celery
 from service.jobs.history import job_moved
 from service.jobs.models import Transition
 from service.jobs.presentation import time_text
@@ -21,32 +20,22 @@ from service.webhooks.errors import EndpointDisabled
 from service.webhooks.events import TEST
 from service.webhooks.models import WebhookDelivery, WebhookEndpoint
 
-logger = logging.getLogger(__name__)
-
 
 @receiver(job_moved)
 def ring_where_queued(transition: Transition, **_: Any) -> None:
     """Within the transaction of the move: one query, none where the bell is to be rung already."""
-    if not _will_ring() and WebhookDelivery.objects.filter(transition=transition).exists():
+    if not celery.rings_on_commit(ring) and WebhookDelivery.objects.filter(transition=transition).exists():
         transaction.on_commit(ring)
 
 
 def ring() -> None:
     """Tell the maintenance worker that there are messages; a lost word costs seconds, never a message."""
-    try:
-        app.send_task(
-            "service.webhooks.tasks.deliver",
-            queue="maintenance",
-            expires=settings.ALTPROP_WEBHOOK_SECONDS,
-            retry=False,
-        )
-    except Exception as error:  # kombu, redis and the socket each have their own
-        logger.warning("The broker could not be told of messages to deliver: %s", error)
-
-
-def _will_ring() -> bool:
-    """A transaction that makes a thousand jobs rings once."""
-    return any(entry[1] is ring for entry in connection.run_on_commit)
+    celery.ring(
+        "service.webhooks.tasks.deliver",
+        queue="maintenance",
+        expires=settings.ALTPROP_WEBHOOK_SECONDS,
+        of="messages to deliver",
+    )
 
 
 @transaction.atomic
