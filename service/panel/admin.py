@@ -21,6 +21,7 @@ from service.jobs.models import Job, Worker
 from service.panel import experiment_pages, pages, webhooks  # noqa: F401  # registers its lists
 from service.panel.compare import compare_page, compare_selected
 from service.panel.display import EXPERIMENT_COLOURS, STATE_COLOURS, age, percent, score_of
+from service.panel.watched import WatchedAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
@@ -36,21 +37,6 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     pass
-
-
-class WatchedAdmin(ModelAdmin):
-    """A list to look at; rows are made and changed by the service alone."""
-
-    actions: Any = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Job)

@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from service.panel.pages import moment
+from service.panel.watched import WatchedAdmin
 from service.webhooks import endpoints, outbox
 from service.webhooks.errors import EndpointDisabled
 from service.webhooks.events import EVENT_TYPES, TEST
@@ -22,20 +22,11 @@ ENDPOINT_COLOURS = {"enabled": "success", "failing": "warning", "disabled": "dan
 DELIVERY_COLOURS = {"waiting": "info", "delivered": "success", "gave up": "danger"}
 
 
-class OperatedAdmin(ModelAdmin):
+class OperatedAdmin(WatchedAdmin):
     """A list whose rows are made by the service, and operated by its actions."""
 
     list_per_page = 50
     show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).visible_to(request.user)
