@@ -11,10 +11,12 @@ judged on validation data. The data directory is ALTPROP_DATA_DIR.
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import recipe_runs
+from recipe_runs import commit, lines, told
 
 from trainers import fit
 from trainers.errors import Diverged
@@ -80,21 +82,20 @@ def arms_of(experiment: str, form: str) -> Iterator[tuple[str, TrainingSpec, int
 
 def seeded(spec: TrainingSpec, seed: int, epochs: int | None, threads: int) -> TrainingSpec:
     """The recipe's spec for one seed, on the CPU; undiagnosed unless it asks for that, a tenth of the time."""
-    changes: dict[str, Any] = {"seed": seed, "threads": threads, "device": "cpu"}
-    if "diagnose_every_steps" not in spec.training.model_fields_set:
-        changes["diagnose_every_steps"] = None
-    if epochs is not None:
-        changes["epochs"] = epochs
-    return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
+    changed = recipe_runs.seeded(spec, seed, epochs, threads)
+    if "diagnose_every_steps" in spec.training.model_fields_set:
+        return changed
+    training = changed.training.model_copy(update={"diagnose_every_steps": None})
+    return changed.model_copy(update={"training": training})
 
 
 def run_once(experiment: str, form: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str, Any]:
     """Run one run and append it to the file; a finished one is read from there."""
     asked = spec.model_dump(mode="json", exclude_unset=True)
-    for line in finished(runs):
+    for line in lines(runs):
         if (line["experiment"], line["arm"], line["asked"]) == (experiment, arm, asked):
             return line
-    print(time.strftime("%H:%M:%S"), experiment, arm, f"seed {spec.training.seed}", flush=True)
+    told(experiment, arm, f"seed {spec.training.seed}")
     curve: list[dict[str, Any]] = []
     dependences: list[dict[str, Any]] = []
 
@@ -111,7 +112,7 @@ def run_once(experiment: str, form: str, arm: str, spec: TrainingSpec, runs: Pat
             dependences.append({"step": event.step, "layers": rows})
 
     line: dict[str, Any] = {"experiment": experiment, "form": form, "arm": arm, "seed": spec.training.seed}
-    line |= {"asked": asked}
+    line |= {"asked": asked, "commit": commit()}
     try:
         outcome = fit(spec, on_event=keep)
         result = outcome.result or {}
@@ -134,16 +135,11 @@ def run_once(experiment: str, form: str, arm: str, spec: TrainingSpec, runs: Pat
     if experiment == "in-backprop":
         line |= {"dependences": dependences}
     last = curve[-1].get("test_accuracy") if curve else None
-    print(time.strftime("%H:%M:%S"), "  test accuracy", last, flush=True)
+    told("  test accuracy", last)
     runs.parent.mkdir(parents=True, exist_ok=True)
     with runs.open("a") as file:
         file.write(json.dumps(line, sort_keys=True) + "\n")
     return line
-
-
-def finished(path: Path) -> list[Any]:
-    """The JSON lines of a file; none if there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
 
 
 if __name__ == "__main__":
