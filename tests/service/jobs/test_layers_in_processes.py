@@ -32,7 +32,15 @@ def module_processes() -> list[int]:
     table = running()
     trainers = {p.pid for p in table.values() if p.parent == os.getpid()}
     children = [p.pid for p in table.values() if p.parent in trainers]
-    return [pid for pid in children if b"layer_parallel" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in children if b"layer_parallel" in command_of(pid)]
+
+
+def command_of(pid: int) -> bytes:
+    """Empty once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_two_processes_end_with_the_weights_of_one(worker: ThisWorker, make_job: Any) -> None:

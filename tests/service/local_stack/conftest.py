@@ -1,5 +1,6 @@
 """Folders for servers, and a real `manage.py up` to start, watch and kill."""
 
+import contextlib
 import os
 import queue
 import signal
@@ -30,6 +31,14 @@ def wait_until(condition: Callable[[], Any], what: str, patience: float = PATIEN
         assert time.monotonic() < deadline, f"{what} did not happen within {patience:.0f} s"
         time.sleep(processes.POLL_SECONDS)
     return value
+
+
+def command_of(process: Process) -> bytes:
+    """The command line that it runs; empty once it has ended."""
+    try:
+        return Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 class Up:
@@ -90,7 +99,7 @@ class Up:
         found = processes.with_environment(self.tag, listing.values())
         for process in listing.values():
             try:
-                command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                command = command_of(process)
                 place = os.readlink(f"/proc/{process.pid}/cwd")
             except OSError:
                 continue
@@ -99,11 +108,17 @@ class Up:
         return found - {listing[os.getpid()]}
 
     def child(self, name: str) -> Process:
-        """The running child of this name."""
+        """The running child of this name.
+
+        Waited for: while a process is replaced by its program, it has no environment for a moment, thus no name.
+        """
+        return wait_until(lambda: next(self._children(name), None), f"a child {name}")
+
+    def _children(self, name: str) -> Iterator[Process]:
         for process in self.all_processes():
-            if process.parent == self.process.pid and name == self._name(process):
-                return process
-        raise LookupError(f"no child {name}")
+            with contextlib.suppress(OSError):  # it ended while we looked
+                if process.parent == self.process.pid and name == self._name(process):
+                    yield process
 
     def _name(self, process: Process) -> str | None:
         place = Path(f"/proc/{process.pid}/cwd").readlink()
