@@ -1,6 +1,5 @@
 """`Client`: submit jobs, follow them, fetch what they made. Talks HTTP, raises `Problem` for what the API refuses."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -9,18 +8,11 @@ from typing import Any, Self
 import httpx
 
 from client.experiments import Experiments
+from client.following import looks
+from client.problem import Problem
 
 FINAL_STATES = frozenset({"succeeded", "failed", "cancelled"})
 Job = dict[str, Any]
-
-
-class Problem(Exception):
-    """The API's answer to a bad request: RFC 9457 problem+json, its sentence as text."""
-
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
-        self.status, self.body = status, body
-        self.errors: list[dict[str, Any]] = body.get("errors", [])
-        super().__init__(body.get("detail") or body.get("title") or f"HTTP {status}")
 
 
 class Client:
@@ -89,20 +81,23 @@ class Client:
     def follow(
         self, job_ids: list[str], on_change: Callable[[Job], None], *, every: float = 0.5, timeout: float = 3600
     ) -> list[Job]:
-        """The jobs in their final states; `on_change` sees each poll. Raises TimeoutError."""
-        deadline = time.monotonic() + timeout
-        jobs: dict[str, Job] = {}
-        while len(jobs) < len(job_ids):
-            for job_id in job_ids:
-                if job_id not in jobs:
-                    job = self.job(job_id)
-                    on_change(job)
-                    if job["state"] in FINAL_STATES:
-                        jobs[job_id] = job
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(job_ids) - len(jobs)} jobs have not ended after {timeout:g} s")
-            time.sleep(every)
-        return [jobs[job_id] for job_id in job_ids]
+        """The jobs in their final states; `on_change` sees each poll, and waits while the service is restarted.
+
+        Raises TimeoutError.
+        """
+        ended: dict[str, Job] = {}
+
+        def look() -> dict[str, Job]:
+            return {job_id: self.job(job_id) for job_id in job_ids if job_id not in ended}
+
+        for jobs in looks(look, every=every, timeout=timeout):
+            for job_id, job in jobs.items():
+                on_change(job)
+                if job["state"] in FINAL_STATES:
+                    ended[job_id] = job
+            if len(ended) == len(job_ids):
+                return [ended[job_id] for job_id in job_ids]
+        raise TimeoutError(f"{len(job_ids) - len(ended)} jobs have not ended after {timeout:g} s")
 
     def pages(self, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The rows of a list at this address below /api/v1, page by page."""

@@ -5,10 +5,11 @@ client.experiments.follow(made["id"], lambda experiment: print(experiment["sente
 print(client.experiments.report(made["id"])["answer"])
 """
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from client.following import looks
 
 if TYPE_CHECKING:
     from client.api import Client
@@ -98,15 +99,15 @@ class Experiments:
         every: float = 1.0,
         timeout: float = 86_400,
     ) -> Experiment:
-        """The experiment once it has ended; `on_change` sees each poll. Raises TimeoutError."""
-        deadline = time.monotonic() + timeout
-        while True:
-            experiment = self.get(experiment_id)
+        """The experiment once it has ended; `on_change` sees each poll, and waits while the service is restarted.
+
+        Raises TimeoutError.
+        """
+        left = "the"
+        for experiment in looks(lambda: self.get(experiment_id), every=every, timeout=timeout):
             on_change(experiment)
             progress = experiment["progress"]
             if experiment["state"] in ENDED and progress["ended"] == progress["jobs"]:
                 return experiment
-            if time.monotonic() > deadline:
-                left = progress["planned"] - progress["ended"]
-                raise TimeoutError(f"{left} jobs of the experiment have not ended after {timeout:g} s")
-            time.sleep(every)
+            left = progress["planned"] - progress["ended"]
+        raise TimeoutError(f"{left} jobs of the experiment have not ended after {timeout:g} s")

@@ -1,25 +1,32 @@
 """The client against a real HTTP server that answers as the API does."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
 
 from client import Client, Problem
+from tests.client.answering import Answering, client_of
 
 seen: list[tuple[str, str, str | None]] = []
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Answering):
     """Two pages of jobs, a job that ends at its third look, a file, and a refusal."""
 
     looks = 0
+    away: list[int] = []
+    """How the next looks go instead: a status, 200 for as usual, 0 for no answer."""
 
     def do_GET(self) -> None:
+        status = self.away.pop(0) if self.away else 200
+        if status == 0:
+            self.hang_up()
+            return
+        if status != 200:
+            self.answer(status, {"detail": "Away."})
+            return
         seen.append(("GET", self.path, self.headers["Authorization"]))
         if self.path.startswith("/api/v1/jobs?page=2"):
             self.answer(200, {"results": [{"id": "3"}], "next": None})
@@ -29,41 +36,22 @@ class Answers(BaseHTTPRequestHandler):
             type(self).looks += 1
             self.answer(200, {"id": "7", "state": "succeeded" if self.looks >= 3 else "running"})
         elif self.path == "/api/v1/checkpoints/c/content":
-            self.send_response(200)
-            self.send_header("Content-Length", "5")
-            self.end_headers()
-            self.wfile.write(b"bytes")
+            self.content(200, b"bytes", "application/octet-stream")
         else:
             self.answer(404, {"title": "Not found", "detail": "There is no such job.", "status": 404})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.body()
         seen.append(("POST", self.path, self.headers["Idempotency-Key"]))
         self.answer(400, {"detail": "No.", "errors": [{"pointer": "#/dataset", "got": body["dataset"]}]})
-
-    def url(self, path: str) -> str:
-        return f"http://{self.headers['Host']}/api/v1/{path}"
-
-    def answer(self, status: int, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    Answers.looks = 0
+    Answers.looks, Answers.away = 0, []
     seen.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with Client(f"http://127.0.0.1:{server.server_port}/", "secret") as client:
-            yield client
-        server.shutdown()
+    with client_of(Answers) as client:
+        yield client
 
 
 def test_the_token_goes_with_every_request(client: Client) -> None:
@@ -81,6 +69,21 @@ def test_following_sees_each_change_until_the_end(client: Client) -> None:
     jobs = client.follow(["7"], lambda job: states.append(job["state"]), every=0.01)
     assert states == ["running", "running", "succeeded"]
     assert jobs[0]["state"] == "succeeded"
+
+
+def test_following_waits_while_the_service_is_restarted(client: Client) -> None:
+    Answers.away = [200, 0, 503]
+    client.follow(["7"], lambda _: None, every=0.01)
+    assert Answers.away == []
+
+
+def test_following_what_is_not_there_is_an_error(client: Client) -> None:
+    Answers.away = [0]
+    with pytest.raises(httpx.TransportError):
+        client.follow(["7"], lambda _: None, every=0.01)
+    Answers.away = [200, 404]
+    with pytest.raises(Problem):
+        client.follow(["7"], lambda _: None, every=0.01)
 
 
 def test_following_gives_up_in_time(client: Client) -> None:

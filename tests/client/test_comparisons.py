@@ -1,19 +1,17 @@
 """Comparing jobs over HTTP: what is asked for, as the API understands it."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from client import Client, Problem, compare_jobs
+from tests.client.answering import Answering, client_of
 
 asked: list[tuple[str, dict[str, list[str]]]] = []
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Answering):
     """A comparison of two jobs or more; a refusal of fewer."""
 
     def do_GET(self) -> None:
@@ -22,24 +20,14 @@ class Answers(BaseHTTPRequestHandler):
         asked.append((parts.path, query))
         ids = query["jobs"][0].split(",")
         status, body = (200, {"jobs": ids}) if len(ids) > 1 else (400, {"detail": "jobs must name 2 to 50 jobs"})
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer(status, body)
 
 
 @pytest.fixture
 def client() -> Iterator[Client]:
     asked.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        with Client(f"http://127.0.0.1:{server.server_port}", "secret") as client:
-            yield client
-        server.shutdown()
+    with client_of(Answers) as client:
+        yield client
 
 
 def test_jobs_and_curves_are_asked_for_by_name(client: Client) -> None:

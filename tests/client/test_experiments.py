@@ -1,20 +1,18 @@
 """The client's experiments against a real HTTP server that answers as the API does."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from client import Client, Problem
+from tests.client.answering import Answering, client_of
 
 seen: list[tuple[str, str, Any]] = []
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(Answering):
     """An experiment that ends at its third look, a report, files, and a refusal."""
 
     looks = 0
@@ -34,45 +32,27 @@ class Answers(BaseHTTPRequestHandler):
         elif name.startswith("?page=2"):
             self.answer(200, {"results": [{"id": "2"}], "next": None})
         elif name.startswith("?") or name == "":
-            following = f"http://{self.headers['Host']}/api/v1/experiments?page=2"
-            self.answer(200, {"results": [{"id": "1"}], "next": following})
+            self.answer(200, {"results": [{"id": "1"}], "next": self.url("experiments?page=2")})
         elif self.path.startswith("/api/v1/jobs?experiment=7"):
             self.answer(200, {"results": [{"id": "j"}], "next": None})
         else:
             self.answer(409, {"title": "That is not possible now", "detail": "No job has ended.", "status": 409})
 
     def do_POST(self) -> None:
-        length = int(self.headers["Content-Length"] or 0)
-        body = json.loads(self.rfile.read(length)) if length else None
+        body = self.body()
         seen.append(("POST", self.path, body))
         if body == {"algorithms": []}:
             self.answer(400, {"detail": "No.", "errors": [{"pointer": "#/algorithms"}]})
             return
         self.answer(200, {"id": "7", "key": self.headers["Idempotency-Key"]})
 
-    def answer(self, status: int, body: dict[str, Any]) -> None:
-        self.content(status, json.dumps(body).encode(), "application/json")
-
-    def content(self, status: int, content: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def client() -> Iterator[Client]:
     Answers.looks = 0
     seen.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with Client(f"http://127.0.0.1:{server.server_port}/", "secret") as client:
-            yield client
-        server.shutdown()
+    with client_of(Answers) as client:
+        yield client
 
 
 def test_an_experiment_is_started_once_per_key(client: Client) -> None:

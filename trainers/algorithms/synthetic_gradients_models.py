@@ -12,6 +12,7 @@ input is detached, so that it costs one product forwards and one backwards, and 
 an addition to a row of it. A deeper one has a graph of its own.
 """
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ Loss = Literal["l2", "l1"]
 Gradients = dict[str, Tensor]
 
 
-class Synthesizer(nn.Module):
+class Synthesizer(nn.Module, ABC):
     """Base: what a model at an interface does, within a step and so without autograd but for its own graph."""
 
     prediction: Tensor
@@ -38,13 +39,13 @@ class Synthesizer(nn.Module):
         super().__init__()
         self.loss = loss
 
+    @abstractmethod
     def predict(self, message: Tensor, condition: Tensor | None) -> Tensor:
         """The prediction, without a graph, in the target's shape; `gradients` is about this one."""
-        raise NotImplementedError(f"{type(self).__name__} must define predict()")
 
+    @abstractmethod
     def gradients(self, target: Tensor) -> tuple[Tensor, Gradients]:
         """The last prediction's loss against the target, summed over the batch, and the gradients of its mean."""
-        raise NotImplementedError(f"{type(self).__name__} must define gradients()")
 
     def _signal(self, difference: Tensor) -> Tensor:
         """Gradient by the prediction of the loss's mean over the batch."""

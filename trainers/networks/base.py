@@ -5,6 +5,7 @@ from a global generator: weights come from the stream "weights/<layer>", dropout
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Self
@@ -21,21 +22,21 @@ Watched = dict[str, list[Tensor]]
 and `retain_grad()` before it, their `.grad` is the layer's teaching signal."""
 
 
-class Layer(nn.Module):
+class Layer(nn.Module, ABC):
     """One named layer. `in_shape` and `out_shape` are without the batch dimension."""
 
     name: str
     in_shape: Shape
     out_shape: Shape
 
+    @abstractmethod
     def affine(self, h: Tensor) -> Tensor:
         """Pre-activation a of the input h: weights, norm, a block's body and skip."""
-        raise NotImplementedError(f"{type(self).__name__} must define affine()")
 
+    @abstractmethod
     def activate(self, a: Tensor) -> Tensor:
         """Activation of the pre-activation a: nonlinearity, dropout, pooling. Maps stay maps: a dense layer above
         flattens what it takes, so that an algorithm's messages between layers keep their places."""
-        raise NotImplementedError(f"{type(self).__name__} must define activate()")
 
     def forward(self, h: Tensor) -> Tensor:
         return self.activate(self.affine(h))
@@ -91,9 +92,10 @@ class Network(nn.Module):
             self.train(before)
 
 
-class RecurrentNetwork(Network):
+class RecurrentNetwork(Network, ABC):
     """A network that is run along a sequence, chunk by chunk, and carries a state."""
 
+    @abstractmethod
     def run(
         self, chunk: Tensor, state: tuple[Tensor, ...] | None, watched: Watched | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -101,7 +103,6 @@ class RecurrentNetwork(Network):
 
         `chunk` is (batch, T, features), or (batch, T) int64 symbols; `state` None starts from zeros.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define run()")
 
     def forward(self, inputs: Tensor, watched: Watched | None = None) -> Tensor:
         return self.run(inputs, None, watched)[0]
