@@ -29,13 +29,17 @@ RUNS = RESULTS / "hsic.runs.jsonl"
 PREFIX = "hsic-bottleneck-"
 RECIPE_EXPERIMENTS = tuple(name.removeprefix(PREFIX) for name in RECIPES if name.startswith(PREFIX))
 
+UNFORMATTED = ("unformatted-mnist", "unformatted-fashion-mnist", "unformatted-cifar10")
 SEARCHES: dict[str, list[tuple[str, str, dict[str, list[Any]], int]]] = {
     # experiment → (recipe, arm, hyperparameter → values, epochs); the paper's form
     "search-backprop": [
-        (recipe, "backprop", {"learning_rate": [0.01, 0.03, 0.1]}, 1)
-        for recipe in ("unformatted-mnist", "unformatted-fashion-mnist", "unformatted-cifar10", "format-trained")
+        *((each, "backprop", {"learning_rate": [0.01, 0.03, 0.1]}, 1) for each in (*UNFORMATTED, "format-trained")),
+        *((each, "backprop, cosine schedule", {"learning_rate": [0.01, 0.03, 0.1]}, 2) for each in UNFORMATTED),
     ],
-    "search-hsic": [("unformatted-mnist", "HSIC", {"learning_rate": [3e-4, 1e-3, 3e-3]}, 1)],
+    "search-hsic": [
+        ("unformatted-mnist", "HSIC", {"learning_rate": [3e-4, 1e-3, 3e-3]}, 1),
+        *((each, "HSIC, cosine schedule", {"learning_rate": [1e-3, 2e-3, 4e-3]}, 2) for each in UNFORMATTED),
+    ],
 }
 EXPERIMENTS = (*RECIPE_EXPERIMENTS, *SEARCHES)
 
