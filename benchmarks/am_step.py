@@ -16,12 +16,11 @@ import argparse
 import json
 import platform
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from in_turns import in_turns, ratio
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -124,14 +123,6 @@ def check_same_update(width: int) -> float:
     return worst
 
 
-def timed(run: Callable[[], None], repeats: int) -> float:
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
-    for _ in range(repeats):
-        run()
-    return (clock() - start) / repeats
-
-
 def measure(width: int, rounds: int, repeats: int) -> dict[str, Any]:
     """One row of the table."""
     batches = batches_of(4)
@@ -139,24 +130,12 @@ def measure(width: int, rounds: int, repeats: int) -> dict[str, Any]:
     reference = AutogradVersion(network_of(width))
     moment = Moment(0, "train", 0, 1, 0.0)
 
-    def each(step: Callable[[Batch], Any]) -> Callable[[], None]:
-        def run() -> None:
-            for batch in batches:
-                step(batch)
-
-        return run
-
-    runs = {
-        "ours": each(lambda batch: ours.step(batch, moment)),
-        "autograd": each(lambda batch: reference.step(batch.inputs, batch.targets)),
-        "backprop": each(lambda batch: backprop.step(batch, moment)),
+    steps = {
+        "ours": lambda batch: ours.step(batch, moment),
+        "autograd": lambda batch: reference.step(batch.inputs, batch.targets),
+        "backprop": lambda batch: backprop.step(batch, moment),
     }
-    for run in runs.values():
-        run()
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            seconds[name].append(timed(run, repeats) / len(batches))
+    seconds = in_turns(steps, batches, rounds, repeats)
     sizes = [layer.weight.numel() for layer in ours.network.layers]
     P, P1 = sum(sizes), sizes[0]
     with FlopCounterMode(display=False) as counter:
@@ -175,13 +154,6 @@ def measure(width: int, rounds: int, repeats: int) -> dict[str, Any]:
         "price_over_flop_ratio": round(price["median"] / (closed / backprop_flops), 3),
         "difference_from_autograd_in_steps": check_same_update(width),
     }
-
-
-def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
-    """Of paired rounds."""
-    values = [a / b for a, b in zip(slow, fast, strict=True)]
-    low, median, high = statistics.quantiles(values, n=4)
-    return {"median": round(median, 3), "low": round(low, 3), "high": round(high, 3), "rounds": len(values)}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

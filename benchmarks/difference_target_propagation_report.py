@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import in_turns
 import matplotlib
 from scipy import stats
 
@@ -176,10 +177,10 @@ def markdown(
     if speed:
         parts.append(
             f"\n## Speed\n\n`{speed['command']}`: an epoch's both passes cost "
-            f"{speed['backprop_samples_per_second_over_ours']:.2f} times backprop's one; the FLOPs predict "
+            f"{in_turns.shown(speed['price_against_backprop'])} times backprop's one; the FLOPs predict "
             f"{speed['flop_ratio']:.2f}, so {speed['times_what_flops_predict']:.2f} times what they predict. "
-            f"Against a naive script in the same run: {speed['speedup_over_naive']:.2f} times as fast "
-            f"(quartiles {', '.join(f'{each:.2f}' for each in speed['speedup_over_naive_quartiles'])}).\n"
+            f"Against a naive script in the same run: {in_turns.shown(speed['speedup_over_naive'])} times as fast. "
+            "Medians and quartiles of rounds.\n"
         )
     return "".join(parts)
 

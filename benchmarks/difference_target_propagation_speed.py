@@ -9,13 +9,14 @@ alike; medians over the rounds. Writes results/dtp.speed.json.
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from in_turns import in_turns, ratio
+from recipe_runs import commit
 
 from trainers.algorithms.backprop import Backprop
 from trainers.algorithms.base import Batch, Moment
@@ -40,40 +41,36 @@ def main() -> None:
     torch.set_flush_denormal(True)
     generator = torch.Generator().manual_seed(0)
     batch = Batch(torch.rand(BATCH, PIXELS, generator=generator), torch.randint(CLASSES, (BATCH,), generator=generator))
+    target_propagation = stepping(DifferenceTargetPropagation, ("inverses", "weights"))
+    backprop = stepping(Backprop, ("train",), learning_rate=8.04e-4, optimizer="graves_rmsprop")
+    naive_script = NaiveScript(batch)
     steps = {
-        "target propagation": stepping(DifferenceTargetPropagation, ("inverses", "weights"), batch),
-        "backprop": stepping(Backprop, ("train",), batch, learning_rate=8.04e-4, optimizer="graves_rmsprop"),
-        "naive target propagation": NaiveScript(batch).both_passes,
+        "target propagation": target_propagation,
+        "backprop": backprop,
+        "naive target propagation": lambda _: naive_script.both_passes(),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for round_number in range(options.rounds + 1):
-        for name, step in steps.items():
-            begun = time.perf_counter()
-            for _ in range(options.steps):
-                step()
-            if round_number:  # the first warms up
-                seconds[name].append((time.perf_counter() - begun) / options.steps)
+    seconds = in_turns(steps, [batch], options.rounds, options.steps)
     rates = {name: BATCH / statistics.median(each) for name, each in seconds.items()}
-    against = [b / a for a, b in zip(seconds["target propagation"], seconds["backprop"], strict=True)]
-    naive = [b / a for a, b in zip(seconds["target propagation"], seconds["naive target propagation"], strict=True)]
+    price = ratio(seconds["target propagation"], seconds["backprop"])
+    naive = ratio(seconds["naive target propagation"], seconds["target propagation"])
     flops = flops_of_target_propagation() / flops_of_backprop()
     result = {
         "command": f"benchmarks/difference_target_propagation_speed.py --threads {options.threads}",
         "machine": machine(torch.device("cpu")),
         "rounds": options.rounds,
         "samples_per_second": rates,
-        "backprop_samples_per_second_over_ours": 1 / statistics.median(against),
+        "price_against_backprop": price,
         "flop_ratio": flops,
-        "times_what_flops_predict": 1 / statistics.median(against) / flops,
-        "speedup_over_naive": statistics.median(naive),
-        "speedup_over_naive_quartiles": statistics.quantiles(naive, n=4),
+        "times_what_flops_predict": round(price["median"] / flops, 3),
+        "speedup_over_naive": naive,
+        "commit": commit(),
     }
     print(json.dumps(result, indent=1))
     path = Path(__file__).parent / "results" / "dtp.speed.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def stepping(kind: Any, phases: tuple[str, ...], batch: Batch, **hyperparameters: Any) -> Callable[[], None]:
+def stepping(kind: Any, phases: tuple[str, ...], **hyperparameters: Any) -> Callable[[Batch], None]:
     """A call of it makes one step of each phase."""
     options = MLPOptions(hidden=HIDDEN, activation="tanh", initialization="orthogonal")
     streams = StreamBook(1)
@@ -82,7 +79,7 @@ def stepping(kind: Any, phases: tuple[str, ...], batch: Batch, **hyperparameters
     whole = kind.complete(kind.Hyperparameters(**hyperparameters), options, None)
     learner.setup(network, Objective("cross_entropy", CLASSES), whole, streams)
 
-    def step() -> None:
+    def step(batch: Batch) -> None:
         for phase in phases:
             learner.step(batch, Moment(0, phase, 1, 500, 0.5))
 

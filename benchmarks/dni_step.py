@@ -14,12 +14,12 @@ import argparse
 import json
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from in_turns import in_turns, ratio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -138,21 +138,6 @@ def products() -> Callable[[], None]:
     return run
 
 
-def timed(run: Callable[[], None], repeats: int) -> float:
-    """Seconds a run. With one thread the processor's, since other work on the machine then counts less."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
-    for _ in range(repeats):
-        run()
-    return (clock() - start) / repeats
-
-
-def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
-    """Of paired rounds: median and quartiles."""
-    low, median, high = statistics.quantiles([a / b for a, b in zip(slow, fast, strict=True)], n=4)
-    return {"median": round(median, 3), "low": round(low, 3), "high": round(high, 3), "rounds": len(slow)}
-
-
 def measure(threads: int, rounds: int, repeats: int) -> dict[str, Any]:
     """One row of the table."""
     torch.set_num_threads(threads)
@@ -163,26 +148,14 @@ def measure(threads: int, rounds: int, repeats: int) -> dict[str, Any]:
     without.synthesizers = dict.fromkeys(without.synthesizers, Silent())  # type: ignore[arg-type]
     moment = Moment(0, "train", 0, 1, 0.0)
 
-    def each(step: Callable[[Batch], Any]) -> Callable[[], None]:
-        def run() -> None:
-            for batch in batches:
-                step(batch)
-
-        return run
-
-    runs = {
-        "ours": each(lambda batch: ours.step(batch, moment)),
-        "autograd": each(lambda batch: reference.step(batch.inputs, batch.targets)),
-        "backprop": each(lambda batch: backprop.step(batch, moment)),
-        "without synthesizers": each(lambda batch: without.step(batch, moment)),
-        "products": each(lambda batch: floor()),
+    steps = {
+        "ours": lambda batch: ours.step(batch, moment),
+        "autograd": lambda batch: reference.step(batch.inputs, batch.targets),
+        "backprop": lambda batch: backprop.step(batch, moment),
+        "without synthesizers": lambda batch: without.step(batch, moment),
+        "products": lambda batch: floor(),
     }
-    for run in runs.values():
-        run()
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            seconds[name].append(timed(run, repeats) / len(batches))
+    seconds = in_turns(steps, batches, rounds, repeats)
     return {
         "threads": threads,
         "samples_per_second": {name: round(BATCH / statistics.median(each)) for name, each in seconds.items()},

@@ -17,12 +17,12 @@ import argparse
 import json
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from in_turns import in_turns, ratio, shown
 from torch import Tensor
 
 from trainers.algorithms.base import Batch, Moment
@@ -184,39 +184,22 @@ def measure(m: int, hidden: list[int], rounds: int, *, reference: bool) -> dict[
     approximate = learner_of(hidden, kernel_approximation="random_features", random_features=features)
     fewer = learner_of(hidden, kernel_approximation="random_features", random_features=64, layer_order="parallel")
     moment = Moment(0, "hsic", 1, 10_000, 0.0)
-    runs: dict[str, Callable[[], None]] = {}
-
-    def each(step: Callable[[Batch], Any]) -> Callable[[], None]:
-        def run() -> None:
-            for batch in batches:
-                step(batch)
-
-        return run
-
-    runs["exact"] = each(lambda batch: exact.step(batch, moment))
-    runs["parallel"] = each(lambda batch: parallel.step(batch, moment))
-    runs["random features"] = each(lambda batch: approximate.step(batch, moment))
-    runs["random features, parallel"] = each(lambda batch: fewer.step(batch, moment))
+    steps: dict[str, Callable[[Batch], object]] = {}
+    steps["exact"] = lambda batch: exact.step(batch, moment)
+    steps["parallel"] = lambda batch: parallel.step(batch, moment)
+    steps["random features"] = lambda batch: approximate.step(batch, moment)
+    steps["random features, parallel"] = lambda batch: fewer.step(batch, moment)
     parts, parts_by_features = parts_of(m, hidden, None), parts_of(m, hidden, features)
     parts_by_torch = parts_of(m, hidden, None, by_torch)
-    runs["parts"] = each(lambda batch: parts())
-    runs["parts, torch's products"] = each(lambda batch: parts_by_torch())
-    runs["parts of random features"] = each(lambda batch: parts_by_features())
+    steps["parts"] = lambda batch: parts()
+    steps["parts, torch's products"] = lambda batch: parts_by_torch()
+    steps["parts of random features"] = lambda batch: parts_by_features()
     if reference:
         straightforward = Straightforward(network_of(hidden))
-        y = [exact.objective.one_hot(batch.targets) for batch in batches]
-        runs["straightforward"] = lambda: [
-            straightforward.step(batch.inputs, labels) for batch, labels in zip(batches, y, strict=True)
-        ]  # type: ignore[func-returns-value,return-value]
-    for run in runs.values():
-        run()
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = clock()
-            run()
-            seconds[name].append((clock() - start) / len(batches))
+        steps["straightforward"] = lambda batch: straightforward.step(
+            batch.inputs, exact.objective.one_hot(batch.targets)
+        )
+    seconds = in_turns(steps, batches, rounds)
     row: dict[str, Any] = {
         "batch": m,
         "network": "-".join(map(str, [INPUTS, *hidden, CLASSES])),
@@ -246,17 +229,6 @@ def kernel_errors(learner: HSICBottleneck, batch: Batch, features: int) -> dict[
         drawn = RandomFeatures.draw(h.shape[1], features, SIGMA, torch.Generator().manual_seed(0))
         errors[layer.name] = round(float(drawn.error(h, SIGMA)), 5)
     return errors
-
-
-def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
-    """Of paired rounds."""
-    values = [a / b for a, b in zip(slow, fast, strict=True)]
-    low, median, high = statistics.quantiles(values, n=4)
-    return {"median": round(median, 3), "low": round(low, 3), "high": round(high, 3), "rounds": len(values)}
-
-
-def shown(value: dict[str, float]) -> str:
-    return f"{value['median']:.2f} ({value['low']:.2f}–{value['high']:.2f})"
 
 
 def table(result: dict[str, Any]) -> str:

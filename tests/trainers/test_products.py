@@ -1,5 +1,7 @@
 """Products by whichever library is faster: the same numbers, and counted all the same."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,7 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import products
 from trainers.algorithms.hsic_workspace import MOST_KEPT, Workspace
+from trainers.datasets.declaration import Task
+from trainers.networks.mlp import MLP, MLPOptions
+from trainers.networks.recomputing import forward_recomputing
 from trainers.products import product
+from trainers.streams import StreamBook
 
 HAS_OPERATOR = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
 
@@ -67,3 +73,51 @@ def test_a_workspace_does_not_hoard() -> None:
     for size in range(2, MOST_KEPT + 2):
         workspace.room("K", (size, 1), like)
     assert workspace.room("K", (1, 1), like) is not first
+
+
+WIDE = MLPOptions(hidden=[128, 128], activation="tanh")
+
+
+def wide(inputs: int = 128) -> MLP:
+    """Large enough for tanh to come with the product, on batches of 128."""
+    return MLP.build(WIDE, Task("classification", (inputs,), 10), StreamBook(1))
+
+
+def test_tanh_that_comes_with_the_product_is_right_and_so_are_its_gradients(by_either: None) -> None:
+    network, x = wide(), drawn(128, 128)
+    exact = copy.deepcopy(network).double()
+    outputs, expected = network(x), exact(x.double())
+    assert torch.allclose(outputs.double(), expected, rtol=0, atol=1e-5)
+    outputs.square().sum().backward()
+    expected.square().sum().backward()
+    for ours, theirs in zip(network.parameters(), exact.parameters(), strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        assert torch.allclose(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_watching_pre_activations_changes_no_bit(by_either: None) -> None:
+    x, watched = drawn(128, 128), dict[str, list[Tensor]]()
+    plain, looked_at = wide(), wide()
+    outputs, others = plain(x), looked_at(x, watched)
+    assert torch.equal(outputs, others)
+    for (a,) in watched.values():
+        a.retain_grad()
+    outputs.square().sum().backward()
+    others.square().sum().backward()
+    for ours, theirs in zip(plain.parameters(), looked_at.parameters(), strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        assert torch.equal(ours.grad, theirs.grad)
+    assert all(a.grad is not None and a.grad.shape == a.shape for (a,) in watched.values())
+
+
+def test_recomputing_layers_changes_no_bit(by_either: None) -> None:
+    x, plain, recomputing = drawn(128, 128), wide(), wide()
+    outputs, others = plain(x), forward_recomputing(recomputing, x)
+    outputs.square().sum().backward()
+    others.square().sum().backward()
+    for ours, theirs in zip(plain.parameters(), recomputing.parameters(), strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        assert torch.equal(ours.grad, theirs.grad)

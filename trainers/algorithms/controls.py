@@ -143,10 +143,11 @@ class BackpropExtraHeads(Backprop):
         self._head_outputs = []
         h = batch.inputs
         for layer in self.network.layers:
-            a = layer.affine(h)
-            if watched is not None:
+            if watched is None:
+                h = layer(h)
+            else:
+                a, h = layer.with_pre_activation(h)
                 watched[layer.name] = [a]
-            h = layer.activate(a)
             if layer.name in self.heads:
                 self._head_outputs.append(self.heads[layer.name](h.flatten(1)))
         return h

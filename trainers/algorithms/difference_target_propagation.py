@@ -162,13 +162,13 @@ class DifferenceTargetPropagation:
         if moment.phase == "inverses":
             # The local difference compares with f_l(h_{l-1}) itself, so it needs one layer more.
             compares = self.hyperparameters.inverse_loss == "local_difference_reconstruction"
-            h, _, a = self._forward(x, self.top if compares else self.top - 1)
-            return StepReport({"loss": (self._train_inverses(h, moment) + not_finite(a), len(x))})
+            h, _, _ = self._forward(x, self.top if compares else self.top - 1)
+            return StepReport({"loss": (self._train_inverses(h, moment) + not_finite((), x), len(x))})
         h, u, a = self._forward(x, self.depth)
         inverse_loss = self._train_inverses(h, moment) if moment.phase == "train" else None
         report = self._train_weights(h, u, a, batch.targets, moment)
         loss, count = report.measures["loss"]
-        report.measures["loss"] = (loss + not_finite(a), count)
+        report.measures["loss"] = (loss + not_finite(self.layers.values(), x), count)
         if inverse_loss is not None:
             report.measures["inverse_loss"] = (inverse_loss, len(x))
         return report
@@ -178,9 +178,10 @@ class DifferenceTargetPropagation:
         h, u, a = [x], [x], [x]
         for l in range(1, last + 1):
             layer = self.layers[l]
-            a.append(layer.affine(u[-1]))
-            h.append(layer.activation.function(a[-1]))
-            u.append(layer.passed_up(h[-1]))
+            pre_activation, activation = layer.activation_of(u[-1])
+            a.append(pre_activation)
+            h.append(activation)
+            u.append(layer.passed_up(activation))
         return h, u, a
 
     def _train_inverses(self, h: Sequence[Tensor], moment: Moment) -> Tensor:
@@ -197,7 +198,7 @@ class DifferenceTargetPropagation:
                 corrupted = h[l - 1] + noise[l]
                 # A probability that noise pushed out of 0..1 is sampled as the nearest one.
                 passed = below.passed_up(corrupted.clamp(0, 1) if below.transmit == "sample" else corrupted)
-                above = layer.activation.function(layer.affine(passed))  # f_l(h_{l-1} + ε)
+                _, above = layer.activation_of(passed)  # f_l(h_{l-1} + ε)
                 if noise_above:
                     loss, its = local_difference_reconstruction_loss(inverse, noise[l], h[l], above, noise_above[l])
                 else:
@@ -214,7 +215,7 @@ class DifferenceTargetPropagation:
         """Targets from the top down, then every layer towards its own."""
         m, step = len(h[0]), self._step_length(len(h[0]))
         outputs, output = h[self.depth], self.layers[self.depth]
-        error = self.objective.error(outputs, labels)  # m ∂ℓ/∂h_L
+        loss, error = self.objective.loss_and_error(outputs, labels)  # ℓ, m ∂ℓ/∂h_L
         delta: dict[int, Tensor] = {}  # ∂loss_l/∂a_l, by layer; each loss is a mean over the batch
         if self.top == self.depth:
             top_target = outputs - step * error
@@ -232,7 +233,7 @@ class DifferenceTargetPropagation:
         gradients: Gradients = {}
         for l, signal in delta.items():
             gradients |= layer_gradients(self.layers[l], signal, u[l - 1])
-        report = StepReport(self.objective.measure(outputs, labels))
+        report = StepReport(self.objective.measure(outputs, labels, loss))
         if moment.diagnose:
             report.signals = {self.layers[l].name: delta[l] for l in sorted(delta)}
             report.directions = {name: -gradient for name, gradient in gradients.items()}

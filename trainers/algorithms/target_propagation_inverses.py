@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainers.networks.activations import ACTIVATIONS
 from trainers.networks.dense import DenseLayer
 from trainers.networks.initialization import initialize
-from trainers.products import linear, product
+from trainers.products import linear, product, tanh_comes_with_product, tanh_linear
 from trainers.streams import StreamBook
 
 Gradients = dict[str, Tensor]
@@ -35,12 +35,16 @@ class Inverse:
         """What V_l is multiplied with: h, or its sign in the discrete network."""
         return ACTIVATIONS["sign"](h) if self.sees_sign else h
 
-    def pre_activation(self, seen: Tensor) -> Tensor:
-        return linear(seen, self.weight, self.bias)
+    def activation_of(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Pre-activation and g; where tanh comes with the product, g stands for both."""
+        if self.activation.name == "tanh" and tanh_comes_with_product(seen, self.weight):
+            g = tanh_linear(seen, self.weight, self.bias)
+            return g, g
+        a = linear(seen, self.weight, self.bias)
+        return a, self.activation(a)
 
     def __call__(self, h: Tensor) -> Tensor:
-        result: Tensor = self.activation(self.pre_activation(self.seen(h)))
-        return result
+        return self.activation_of(self.seen(h))[1]
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return {f"{self.name}.weight": self.weight, f"{self.name}.bias": self.bias}
@@ -59,8 +63,7 @@ def autoencoder_loss(inverse: Inverse, corrupted: Tensor, above: Tensor) -> tupl
     corrupted: h_{l-1} + ε. above: f_l of it, a constant.
     """
     seen = inverse.seen(above)
-    a = inverse.pre_activation(seen)
-    g = inverse.activation(a)
+    a, g = inverse.activation_of(seen)
     error = g - corrupted
     delta = error * inverse.activation.derivative(a, g) * (2 / len(error))
     return error.square().sum(), inverse.gradients(delta, seen)
@@ -74,8 +77,7 @@ def local_difference_reconstruction_loss(
     noise: ε, (batch, width_{l-1}). above: f(h). above_corrupted: f(h+ε). noise_above: ε′, (batch, width_l).
     """
     seen = [inverse.seen(each) for each in (above_corrupted, above, above + noise_above)]
-    a = [inverse.pre_activation(each) for each in seen]
-    g = [inverse.activation(each) for each in a]
+    a, g = zip(*(inverse.activation_of(each) for each in seen), strict=True)
     followed, moved = g[0] - g[1], g[2] - g[1]
     loss = moved.square().sum() - 2 * (noise * followed).sum()
     at_g = (-2 * noise, 2 * (noise - moved), 2 * moved)  # ∂loss/∂g of the three evaluations

@@ -1,7 +1,7 @@
 """What target propagation asks of a network: which it can train, one layer's local gradient."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -78,10 +78,15 @@ def layer_gradients(layer: DenseLayer, delta: Tensor, seen: Tensor) -> dict[str,
     return gradients
 
 
-def not_finite(pre_activations: Sequence[Tensor]) -> Tensor:
-    """0, or NaN where a pre-activation is not finite: added to a loss, it ends the run.
+def not_finite(layers: Iterable[DenseLayer], x: Tensor) -> Tensor:
+    """0, or NaN where the inputs, or the weights of a layer or their square, are not finite: added to a loss, it ends
+    the run.
 
     tanh turns an infinite pre-activation into a tame 1, and no derivative passes down through it here, so nothing else
     would ever show it.
     """
-    return torch.stack([a.sum() for a in pre_activations]).sum() * 0
+    total = x.sum()
+    for layer in layers:
+        flat = layer.weight.detach().view(-1)
+        total = total + torch.dot(flat, flat)
+    return total * 0

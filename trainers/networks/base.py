@@ -41,6 +41,11 @@ class Layer(nn.Module, ABC):
     def forward(self, h: Tensor) -> Tensor:
         return self.activate(self.affine(h))
 
+    def with_pre_activation(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """a, and what `forward` makes of h, to the last bit, as a function of a."""
+        a = self.affine(h)
+        return a, self.activate(a)
+
     def twin(self) -> Self:
         """A layer of the same structure with copies of the weights, sharing nothing.
 
@@ -64,10 +69,11 @@ class Network(nn.Module):
         """Outputs of a batch. `watched`, an empty dict, is filled with each layer's pre-activations on the way."""
         h = inputs
         for layer in self.layers:
-            a = layer.affine(h)
-            if watched is not None:
+            if watched is None:
+                h = layer(h)
+            else:
+                a, h = layer.with_pre_activation(h)
                 watched[layer.name] = [a]
-            h = layer.activate(a)
         return h
 
     def activations(self, inputs: Tensor) -> list[Tensor]:

@@ -11,7 +11,7 @@ from trainers.errors import SpecError
 from trainers.networks.activations import ACTIVATIONS
 from trainers.networks.base import BatchNorm, Dropout, Layer, Shape
 from trainers.networks.initialization import initialize, initialize_bias
-from trainers.products import linear
+from trainers.products import linear, tanh_comes_with_product, tanh_linear, tanh_of
 from trainers.streams import StreamBook
 
 Transmit = Literal["value", "sign", "sample"]
@@ -71,16 +71,42 @@ class DenseLayer(Layer):
         self._flattens = len(in_shape) > 1
 
     def affine(self, h: Tensor) -> Tensor:
-        if self._flattens:
-            h = h.flatten(1)
-        a = linear(h, self.weight, self.bias)
+        a = linear(self._flat(h), self.weight, self.bias)
         return a if self.norm is None else self.norm(a)
 
     def activate(self, a: Tensor) -> Tensor:
-        h = self.activation.function(a)
+        return self._sent(self.activation.function(a))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self._sent(self.activation_of(h)[1])
+
+    def with_pre_activation(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        h = self._flat(h)
+        a = self.affine(h)
+        if not self._tanh_comes_with_product(h):
+            return a, self.activate(a)
+        return a, self._sent(tanh_of(a, h, self.weight, self.bias))
+
+    def activation_of(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """a and s(a), before anything is passed up. Where tanh comes with the product, s(a) stands for a too: its
+        derivative is 1 − s(a)²."""
+        h = self._flat(h)
+        if self._tanh_comes_with_product(h):
+            s = tanh_linear(h, self.weight, self.bias)
+            return s, s
+        a = self.affine(h)
+        return a, self.activation.function(a)
+
+    def _flat(self, h: Tensor) -> Tensor:
+        return h.flatten(1) if self._flattens and h.dim() > 2 else h
+
+    def _tanh_comes_with_product(self, h: Tensor) -> bool:
+        return self.activation.name == "tanh" and self.norm is None and tanh_comes_with_product(h, self.weight)
+
+    def _sent(self, s: Tensor) -> Tensor:
         if self.transmit != "value":
-            h = self.passed_up(h)
-        return h if self.dropout is None else self.dropout(h)
+            s = self.passed_up(s)
+        return s if self.dropout is None else self.dropout(s)
 
     def passed_up(self, h: Tensor) -> Tensor:
         """What the layer above sees of activation h. In evaluation a sample is replaced by its expectation, since
