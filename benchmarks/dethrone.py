@@ -154,12 +154,16 @@ def write_summary() -> None:
         "`python benchmarks/dethrone.py`; verdicts as in docs/explanation/protocol.md.",
         "",
     ]
+    reports = {name: RESULTS / name / "report.json" for name in WORKLOADS}
+    measured = {name: json.loads(path.read_text()) for name, path in reports.items() if path.exists()}
+    dethroned = {TITLES[name]: each["dethroned_by"] for name, each in measured.items() if each["dethroned_by"]}
+    answers = [f"On {title} by {' and '.join(by)}." for title, by in dethroned.items()]
+    lines += [" ".join(answers) or f"On none of {len(measured)} workloads is backprop dethroned.", ""]
     for name in WORKLOADS:
-        path = RESULTS / name / "report.json"
-        if not path.exists():
+        if name not in measured:
             lines += [f"## {TITLES[name]}", "", "Not measured yet.", ""]
             continue
-        report = json.loads(path.read_text())
+        report = measured[name]
         rows = report["scorecard"]
         criteria = list(next(iter(rows.values())))
         lines += [f"## {TITLES[name]}", "", report["answer"], "", f"[The whole report]({name}/report.md)", ""]
