@@ -1,13 +1,17 @@
 """Short names for the networks of an experiment, told apart by what differs."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 ALWAYS = ("kind", "hidden", "activation")
 
 
 def network_labels(networks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One a network, all different if the networks are: "mlp 256-256 tanh", and what else differs among them."""
+    """One a network, all different if the networks are: "mlp 256-256 tanh", and what else differs among them.
+
+    Four and more alike in a row are counted: "mlp 64×20 tanh".
+    """
     keys = list(dict.fromkeys(key for network in networks for key in network))
     differing = [
         key
@@ -27,5 +31,6 @@ def network_labels(networks: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
-        return "-".join(_value(each) for each in value)
+        rows = [(each, len(list(alike))) for each, alike in groupby(map(_value, value))]
+        return "-".join(f"{each}×{count}" if count > 3 else "-".join([each] * count) for each, count in rows)
     return str(value)
