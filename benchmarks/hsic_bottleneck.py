@@ -39,6 +39,7 @@ SEARCHES: dict[str, list[tuple[str, str, dict[str, list[Any]], int]]] = {
     "search-hsic": [
         ("unformatted-mnist", "HSIC", {"learning_rate": [3e-4, 1e-3, 3e-3]}, 1),
         *((each, "HSIC, cosine schedule", {"learning_rate": [1e-3, 2e-3, 4e-3]}, 2) for each in UNFORMATTED),
+        ("unformatted-mnist", "HSIC, cosine schedule", {"learning_rate": [2e-3, 3e-3], "weight_decay": [0.0]}, 5),
     ],
 }
 EXPERIMENTS = (*RECIPE_EXPERIMENTS, *SEARCHES)
