@@ -16,7 +16,6 @@ results/two_names.{json,md}. comparison_calibration.py asks the second question 
 
 import argparse
 import dataclasses
-import io
 import json
 import sys
 import tempfile
@@ -81,7 +80,7 @@ def fetched(client: Client, experiment_id: str) -> Experiment:
     """The runs as the service's own report was made from them."""
     with tempfile.TemporaryDirectory() as folder:
         path = client.experiments.save_bundle(experiment_id, Path(folder) / "bundle.zip")
-        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+        with zipfile.ZipFile(path) as archive:
             (name,) = [each for each in archive.namelist() if each.endswith("/experiment.json")]
             return experiment_from_json(json.loads(archive.read(name)))
 

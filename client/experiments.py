@@ -103,11 +103,10 @@ class Experiments:
 
         Raises TimeoutError.
         """
-        left = "the"
         for experiment in looks(lambda: self.get(experiment_id), every=every, timeout=timeout):
             on_change(experiment)
             progress = experiment["progress"]
             if experiment["state"] in ENDED and progress["ended"] == progress["jobs"]:
                 return experiment
-            left = progress["planned"] - progress["ended"]
+        left = progress["planned"] - progress["ended"]
         raise TimeoutError(f"{left} jobs of the experiment have not ended after {timeout:g} s")

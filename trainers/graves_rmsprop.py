@@ -37,36 +37,36 @@ class GravesRMSprop(torch.optim.Optimizer):
             "weight_decay": weight_decay,
         }
         super().__init__(parameters, defaults)
-        self._scratch: dict[tuple[Any, ...], Tensor] = {}
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._move(weight, weight.grad, group)
+            weights: list[Tensor] = [weight for weight in group["params"] if weight.grad is not None]
+            # A processor goes weight by weight, from end to end while it is in the cache: line by line over all of them
+            # it would wait for memory at every line. Elsewhere one kernel a line for all of them is faster.
+            on_cpu = all(weight.device.type == "cpu" for weight in weights)
+            for together in [[weight] for weight in weights] if on_cpu else [weights]:
+                self._move(together, group)
 
-    def _move(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        """One weight from end to end: a kernel for each line over all weights would wait for memory at every line."""
-        state = self._state_of(weight)
-        square, average, change = state["square_average"], state["gradient_average"], state["change"]
+    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        states = [self._state_of(weight) for weight in weights]
+        gradients: list[Tensor] = [weight.grad for weight in weights if weight.grad is not None]
+        squares = [state["square_average"] for state in states]
+        averages = [state["gradient_average"] for state in states]
+        changes = [state["change"] for state in states]
         if group["weight_decay"]:
-            gradient = gradient.add(weight, alpha=group["weight_decay"])
+            gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
         fresh = 1 - group["decay"]
-        square.mul_(group["decay"]).addcmul_(gradient, gradient, value=fresh)
-        average.lerp_(gradient, fresh)
+        torch._foreach_mul_(squares, group["decay"])
+        torch._foreach_addcmul_(squares, gradients, gradients, value=fresh)
+        torch._foreach_lerp_(averages, gradients, fresh)
+        scale = torch._foreach_addcmul(squares, averages, averages, value=-1)
         # The variance cannot be negative, but its difference of two sums can, by rounding; ε covers that.
-        scale = torch.addcmul(square, average, average, value=-1, out=self._scratch_of(weight))
-        scale.add_(group["epsilon"]).rsqrt_()
-        change.mul_(group["momentum"]).addcmul_(gradient, scale, value=-group["lr"])
-        weight.add_(change)
-
-    def _scratch_of(self, weight: Tensor) -> Tensor:
-        """Memory that is used anew at every step: asked for anew, it would have to be mapped anew."""
-        key = (weight.shape, weight.dtype, weight.device)
-        if key not in self._scratch:
-            self._scratch[key] = torch.empty_like(weight)
-        return self._scratch[key]
+        torch._foreach_add_(scale, group["epsilon"])
+        torch._foreach_rsqrt_(scale)
+        torch._foreach_mul_(changes, group["momentum"])
+        torch._foreach_addcmul_(changes, gradients, scale, value=-group["lr"])
+        torch._foreach_add_(weights, changes)
 
     def _state_of(self, weight: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[weight]

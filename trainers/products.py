@@ -37,10 +37,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if x.dim() != 2 or not _by_onednn(x, weight):
         return F.linear(x, weight, bias)
-    if torch.is_grad_enabled():
-        found: Tensor = _Linear.apply(x, weight, bias, "none")
-        return found
-    return product(x, weight, bias)
+    return _differentiable(x, weight, bias, "none")
 
 
 def tanh_comes_with_product(x: Tensor, weight: Tensor) -> bool:
@@ -51,18 +48,20 @@ def tanh_comes_with_product(x: Tensor, weight: Tensor) -> bool:
 
 def tanh_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """tanh(x Wᵀ + b), differentiable (once); only where `tanh_comes_with_product`."""
-    if torch.is_grad_enabled():
-        found: Tensor = _Linear.apply(x, weight, bias, "tanh")
-        return found
-    return _by_pointwise(x, weight, bias, "tanh")
+    return _differentiable(x, weight, bias, "tanh")
 
 
 def tanh_of(a: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`tanh_linear` to the last bit, as a function of a = x Wᵀ + b, for who wants the gradient by a."""
-    with torch.no_grad():
-        h = _by_pointwise(x, weight, bias, "tanh")
-    found: Tensor = _Known.apply(a, h)
+    found: Tensor = _TanhOf.apply(a, x, weight, bias)
     return found
+
+
+def _differentiable(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    if torch.is_grad_enabled():
+        found: Tensor = _Linear.apply(x, weight, bias, activation)
+        return found
+    return _by_pointwise(x, weight, bias, activation)
 
 
 class _Linear(torch.autograd.Function):
@@ -87,19 +86,20 @@ class _Linear(torch.autograd.Function):
         )
 
 
-class _Known(torch.autograd.Function):
-    """tanh of a, whose value is known already."""
+class _TanhOf(torch.autograd.Function):
+    """Computed from what a was made of, and a function of a alone."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, h: Tensor) -> Tensor:
+    def forward(ctx: Any, a: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        h = _by_pointwise(x, weight, bias, "tanh")
         ctx.save_for_backward(h)
-        return h.clone()
+        return h
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None, None, None]:
         (h,) = ctx.saved_tensors
-        return torch.ops.aten.tanh_backward(delta, h), None
+        return torch.ops.aten.tanh_backward(delta, h), None, None, None
 
 
 def _by_pointwise(x: Tensor, w: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:

@@ -163,7 +163,7 @@ class DifferenceTargetPropagation:
             # The local difference compares with f_l(h_{l-1}) itself, so it needs one layer more.
             compares = self.hyperparameters.inverse_loss == "local_difference_reconstruction"
             h, _, _ = self._forward(x, self.top if compares else self.top - 1)
-            return StepReport({"loss": (self._train_inverses(h, moment) + not_finite((), x), len(x))})
+            return StepReport({"loss": (self._train_inverses(h, moment) + not_finite(self.layers.values(), x), len(x))})
         h, u, a = self._forward(x, self.depth)
         inverse_loss = self._train_inverses(h, moment) if moment.phase == "train" else None
         report = self._train_weights(h, u, a, batch.targets, moment)

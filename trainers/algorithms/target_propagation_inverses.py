@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from trainers.networks.activations import ACTIVATIONS
-from trainers.networks.dense import DenseLayer
+from trainers.networks.dense import DenseLayer, affine_and_activation
 from trainers.networks.initialization import initialize
-from trainers.products import linear, product, tanh_comes_with_product, tanh_linear
+from trainers.products import product
 from trainers.streams import StreamBook
 
 Gradients = dict[str, Tensor]
@@ -36,12 +36,8 @@ class Inverse:
         return ACTIVATIONS["sign"](h) if self.sees_sign else h
 
     def activation_of(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Pre-activation and g; where tanh comes with the product, g stands for both."""
-        if self.activation.name == "tanh" and tanh_comes_with_product(seen, self.weight):
-            g = tanh_linear(seen, self.weight, self.bias)
-            return g, g
-        a = linear(seen, self.weight, self.bias)
-        return a, self.activation(a)
+        """Pre-activation, or what stands for it, and g."""
+        return affine_and_activation(seen, self.weight, self.bias, self.activation)
 
     def __call__(self, h: Tensor) -> Tensor:
         return self.activation_of(self.seen(h))[1]

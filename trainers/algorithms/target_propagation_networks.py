@@ -79,14 +79,15 @@ def layer_gradients(layer: DenseLayer, delta: Tensor, seen: Tensor) -> dict[str,
 
 
 def not_finite(layers: Iterable[DenseLayer], x: Tensor) -> Tensor:
-    """0, or NaN where the inputs, or the weights of a layer or their square, are not finite: added to a loss, it ends
-    the run.
+    """0, or NaN where the inputs, or the weights and biases of a layer or their squares, are not finite: added to a
+    loss, it ends the run.
 
     tanh turns an infinite pre-activation into a tame 1, and no derivative passes down through it here, so nothing else
     would ever show it.
     """
     total = x.sum()
     for layer in layers:
-        flat = layer.weight.detach().view(-1)
-        total = total + torch.dot(flat, flat)
+        for values in layer.parameters():
+            flat = values.detach().view(-1)
+            total = total + torch.dot(flat, flat)
     return total * 0

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainers.datasets.declaration import Task
 from trainers.errors import SpecError
-from trainers.networks.activations import ACTIVATIONS
+from trainers.networks.activations import ACTIVATIONS, Activation
 from trainers.networks.base import BatchNorm, Dropout, Layer, Shape
 from trainers.networks.initialization import initialize, initialize_bias
 from trainers.products import linear, tanh_comes_with_product, tanh_linear, tanh_of
@@ -35,6 +35,17 @@ def check_single_samples(kind: str, task: Task) -> None:
         got=kind,
         allowed=["recurrent"],
     )
+
+
+def affine_and_activation(
+    x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation
+) -> tuple[Tensor, Tensor]:
+    """a = x Wᵀ + b and s(a). Where tanh comes with the product, s(a) stands for a too: its derivative is 1 − s(a)²."""
+    if activation.name == "tanh" and tanh_comes_with_product(x, weight):
+        s = tanh_linear(x, weight, bias)
+        return s, s
+    a = linear(x, weight, bias)
+    return a, activation.function(a)
 
 
 class DenseLayer(Layer):
@@ -83,25 +94,19 @@ class DenseLayer(Layer):
     def with_pre_activation(self, h: Tensor) -> tuple[Tensor, Tensor]:
         h = self._flat(h)
         a = self.affine(h)
-        if not self._tanh_comes_with_product(h):
-            return a, self.activate(a)
-        return a, self._sent(tanh_of(a, h, self.weight, self.bias))
+        if self.activation.name == "tanh" and self.norm is None and tanh_comes_with_product(h, self.weight):
+            return a, self._sent(tanh_of(a, h, self.weight, self.bias))
+        return a, self.activate(a)
 
     def activation_of(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """a and s(a), before anything is passed up. Where tanh comes with the product, s(a) stands for a too: its
-        derivative is 1 − s(a)²."""
-        h = self._flat(h)
-        if self._tanh_comes_with_product(h):
-            s = tanh_linear(h, self.weight, self.bias)
-            return s, s
+        """a, or what stands for it (`affine_and_activation`), and s(a), before anything is passed up."""
+        if self.norm is None:
+            return affine_and_activation(self._flat(h), self.weight, self.bias, self.activation)
         a = self.affine(h)
         return a, self.activation.function(a)
 
     def _flat(self, h: Tensor) -> Tensor:
         return h.flatten(1) if self._flattens and h.dim() > 2 else h
-
-    def _tanh_comes_with_product(self, h: Tensor) -> bool:
-        return self.activation.name == "tanh" and self.norm is None and tanh_comes_with_product(h, self.weight)
 
     def _sent(self, s: Tensor) -> Tensor:
         if self.transmit != "value":

@@ -3,7 +3,6 @@
 import os
 import select
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from service.jobs.states import State
 from service.jobs.supervisor import train_next
 from service.jobs.worker import ThisWorker
 from service.local_stack.processes import running
+from tests.service.commands import command_of
 from tests.service.jobs.beside import once
 from trainers.resolve import resolve
 
@@ -33,14 +33,6 @@ def module_processes() -> list[int]:
     trainers = {p.pid for p in table.values() if p.parent == os.getpid()}
     children = [p.pid for p in table.values() if p.parent in trainers]
     return [pid for pid in children if b"layer_parallel" in command_of(pid)]
-
-
-def command_of(pid: int) -> bytes:
-    """Empty once it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def test_two_processes_end_with_the_weights_of_one(worker: ThisWorker, make_job: Any) -> None:

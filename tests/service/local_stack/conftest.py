@@ -18,6 +18,7 @@ import pytest
 from service.local_stack import folders, ports, processes
 from service.local_stack.postgres import start_postgres
 from service.local_stack.processes import Process
+from tests.service.commands import command_of
 
 PROJECT = Path(__file__).resolve().parents[3]
 PATIENCE = 60.0
@@ -31,14 +32,6 @@ def wait_until(condition: Callable[[], Any], what: str, patience: float = PATIEN
         assert time.monotonic() < deadline, f"{what} did not happen within {patience:.0f} s"
         time.sleep(processes.POLL_SECONDS)
     return value
-
-
-def command_of(process: Process) -> bytes:
-    """The command line that it runs; empty once it has ended."""
-    try:
-        return Path(f"/proc/{process.pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 class Up:
@@ -99,7 +92,7 @@ class Up:
         found = processes.with_environment(self.tag, listing.values())
         for process in listing.values():
             try:
-                command = command_of(process)
+                command = command_of(process.pid)
                 place = os.readlink(f"/proc/{process.pid}/cwd")
             except OSError:
                 continue

@@ -15,8 +15,9 @@ import psycopg
 import pytest
 
 from service.local_stack import ports, processes
+from tests.service.commands import command_of
 
-from .conftest import Up, command_of, wait_until
+from .conftest import Up, wait_until
 
 STOP_SECONDS = 10.0
 GUARD_SECONDS = 8.0  # five until it kills
@@ -87,7 +88,7 @@ def test_no_celery_process_has_loaded_torch(up: Up) -> None:
     wait_until(lambda: "ready." in log(up, "cpu-1"), "the worker")
     heads = [up.child(name).pid for name in ("cpu-1", "cpu-2", "maintenance", "beat")]
     members = processes.family(heads, processes.running())
-    celery = [p for p in members if b"celery" in command_of(p)]
+    celery = [p for p in members if b"celery" in command_of(p.pid)]
     assert len(celery) >= len(heads) + 2  # each worker has a pool of one
     for process in celery:
         assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
@@ -132,7 +133,7 @@ def test_a_killed_child_is_started_again(up: Up, name: str) -> None:
 
 def test_a_killed_guard_is_replaced(up: Up) -> None:
     def guards() -> set[processes.Process]:
-        return {p for p in up.all_processes() if b"service.local_stack.guard" in command_of(p)}
+        return {p for p in up.all_processes() if b"service.local_stack.guard" in command_of(p.pid)}
 
     (before,) = guards()
     processes.send(before, signal.SIGKILL)
