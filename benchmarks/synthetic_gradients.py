@@ -12,6 +12,7 @@ writes results/dni.md, dni.json and plots from them, the source's figures beside
 """
 
 import argparse
+from pathlib import Path
 
 from dni_report import write_report
 from dni_search import best_settings
@@ -33,11 +34,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--searched", action="store_true", help="with the settings of results/dni.search.jsonl")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="the file of finished runs")
     parser.add_argument("--report", action="store_true", help="only summarise what was run")
     options = parser.parse_args()
-    if not options.report:
+    if options.report:
+        write_report(options.runs, RESULTS)
+    else:
         run_all(options)
-    write_report(RUNS, RESULTS)
 
 
 def run_all(options: argparse.Namespace) -> None:
@@ -47,7 +50,7 @@ def run_all(options: argparse.Namespace) -> None:
             for arm, spec in RECIPES[name].form(options.form).arms.items():
                 if options.arm is None or arm in options.arm:
                     chosen = searched(name, arm, spec) if options.searched else spec
-                    run_once(name, arm, seeded(chosen, seed, options.epochs, options.threads), RUNS)
+                    run_once(name, arm, seeded(chosen, seed, options.epochs, options.threads), options.runs)
 
 
 def searched(recipe: str, arm: str, spec: TrainingSpec) -> TrainingSpec:
