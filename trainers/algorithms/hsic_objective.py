@@ -126,6 +126,7 @@ def layer_objective(
         by_unit = 2 * product(by_kernel, unit.t())
         gradient = (by_unit - unit * (unit * by_unit).sum(1, keepdim=True)) / norms
     if through_groups is not None:
+        gradient = gradient - gradient.mean(1, keepdim=True)  # of v, from that of v less its mean
         gradient = (gradient.unsqueeze(2) * through_groups).flatten(1)
     return LayerObjective(value, on_input, on_label, gradient.view_as(z))
 
@@ -188,14 +189,15 @@ def _gaussian(x: Tensor, sigma: float, workspace: Workspace, name: str = "Z̃Z̃
 
 
 def _grouped(flat: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
-    """Group deviations v, (batch, groups), and ∂v_g/∂z_i, (batch, groups, units of a group)."""
+    """Group deviations v less their mean, (batch, groups), and ∂v_g/∂z_i, (batch, groups, units of a group)."""
     grouped = flat.view(len(flat), settings.groups or 1, -1)
     units, power = grouped.shape[2], settings.grouping_power
     centred = grouped - grouped.mean(2, keepdim=True)
     variance = (centred.square().sum(2) + settings.grouping_smoothing) / units
     # A silent group without smoothing has no slope: its units are all at their mean.
     slope = power * torch.where(variance > 0, variance, torch.ones_like(variance)) ** (power - 1)
-    return variance**power, centred.mul_((slope * (2 / units)).unsqueeze(2))
+    deviations = variance**power
+    return deviations.sub_(deviations.mean(1, keepdim=True)), centred.mul_((slope * (2 / units)).unsqueeze(2))
 
 
 def _center_(kernel: Tensor) -> Tensor:

@@ -51,16 +51,18 @@ def cosine_kernel(x: Tensor) -> Tensor:
 
 
 def group_deviations(z: Tensor, groups: int, *, power: float = 0.5, smoothing: float = 1.0) -> Tensor:
-    """How active each of `groups` groups of units is: ((‖z_g − mean‖² + δ) / n)^p, (batch, *shape) → (batch, groups).
+    """How active each of `groups` groups of units is, against the mean of them all: (batch, *shape) → (batch, groups).
 
-    n units a group, in order; δ `smoothing`, p `power`. This is what pHSIC's kernels see of a layer (arXiv 2006.07123,
-    section 4.2). Raises KernelError unless the units divide into groups of two and more.
+    v_g = ((‖z_g − mean‖² + δ) / n)^p, less the mean of v over the groups; n units a group, in order; δ `smoothing`,
+    p `power`. This is what pHSIC's kernels see of a layer (arXiv 2006.07123, section 4.2, centred as its authors'
+    program does). Raises KernelError unless the units divide into groups of two and more.
     """
     flat = z.flatten(1)
     check_groups(flat.shape[1], groups)
     grouped = flat.view(len(flat), groups, -1)
     centred = grouped - grouped.mean(2, keepdim=True)
-    return ((centred.square().sum(2) + smoothing) / grouped.shape[2]) ** power
+    deviations = ((centred.square().sum(2) + smoothing) / grouped.shape[2]) ** power
+    return deviations - deviations.mean(1, keepdim=True)
 
 
 def check_groups(units: int, groups: int) -> None:

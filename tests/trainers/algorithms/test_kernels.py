@@ -117,10 +117,10 @@ def test_group_deviations_follow_their_definition() -> None:
     z = drawn(10, 5, 12)
     found = group_deviations(z, 3, power=0.5, smoothing=1.0)
     for sample in range(5):
-        for group in range(3):
-            units = z[sample, 4 * group : 4 * group + 4]
-            expected = math.sqrt((float((units - units.mean()).square().sum()) + 1) / 4)
-            assert float(found[sample, group]) == pytest.approx(expected)
+        groups = [z[sample, 4 * group : 4 * group + 4] for group in range(3)]
+        deviations = [math.sqrt((float((units - units.mean()).square().sum()) + 1) / 4) for units in groups]
+        expected = [each - sum(deviations) / 3 for each in deviations]
+        assert found[sample].tolist() == pytest.approx(expected)
 
 
 def test_units_that_do_not_divide_into_groups_are_refused() -> None:
