@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from dni_search import PREFIX, RECORD
+from dni_search import PREFIX, RECORD, best_settings
 from recipe_runs import lines, mean_and_interval, shown
 
 from trainers.recipes import RECIPES, Figure
@@ -110,9 +110,13 @@ def figure_text(figure: Figure) -> str:
 
 
 def longest(rows: Sequence[Row], recipe: str, arm: str) -> Row | None:
-    """Of the arm's rows that have a value the one with the longest runs, and of these the most seeds."""
+    """Of the arm's rows that have a value the one with the longest runs; of these that of the settings which the
+    search found, then the most seeds."""
     own = [row for row in rows if (row["recipe"], row["arm"]) == (PREFIX + recipe, arm) and "values" in row]
-    return max(own, key=lambda row: (row["epochs"], len(row["seeds"])), default=None)
+    best = best_settings(PREFIX + recipe, arm) or {}
+    return max(
+        own, key=lambda row: (row["epochs"], best.items() <= row["settings"].items(), len(row["seeds"])), default=None
+    )
 
 
 # -- joint tables -----------------------------------------------------------------------------------------------------

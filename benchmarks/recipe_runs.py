@@ -25,7 +25,7 @@ from trainers.recipes import RECIPES
 from trainers.spec import TrainingSpec
 
 RESULTS = Path(__file__).parent / "results"
-LEFT_OUT = ("confusion_matrix", "per_class_accuracy")
+LEFT_OUT = ("confusion_matrix", "per_class_accuracy", "diagnostics")
 
 
 def arguments(description: str | None, recipes: Sequence[str]) -> argparse.Namespace:
@@ -72,8 +72,9 @@ def run_once(recipe: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str,
 
     def keep(event: Event) -> None:
         if isinstance(event, Metrics):
+            values = {name: value if value is None else round(value, 6) for name, value in event.values.items()}
             with curve_file.open("a") as file:
-                file.write(json.dumps({"epoch": event.epoch, "step": event.step, **event.values}) + "\n")
+                file.write(json.dumps({"epoch": event.epoch, "step": event.step, **values}) + "\n")
             told(f"  epoch {event.epoch}:", *(f"{k} {v:.4f}" for k, v in event.values.items() if v is not None))
 
     checkpoints = sorted(folder.glob("step-*.safetensors"))
