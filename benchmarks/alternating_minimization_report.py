@@ -6,7 +6,6 @@ interval over the seeds; "level" means that the interval holds 0, whatever its w
 
 import itertools
 import json
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import torch
 from matplotlib import pyplot as plt
-from scipy import stats
+from recipe_runs import mean_and_interval
 
 from trainers.algorithms.alternating_minimization import AlternatingMinimization
 from trainers.algorithms.base import Batch, Moment
@@ -115,10 +114,9 @@ def paired(first: list[Line], other: list[Line], measure: str) -> list[float]:
 def compared(differences: Sequence[float]) -> dict[str, Any]:
     """Mean of the paired differences, its 95 % interval, and what that says."""
     count = len(differences)
-    if count < 2:
-        return {"pairs": count, "mean": statistics.fmean(differences) if count else None, "says": "too few seeds"}
-    mean = statistics.fmean(differences)
-    half = float(stats.t.ppf(0.975, count - 1)) * statistics.stdev(differences) / math.sqrt(count)
+    mean, half = mean_and_interval(differences) if count else (None, None)
+    if mean is None or half is None:
+        return {"pairs": count, "mean": mean, "says": "too few seeds"}
     says = "ahead" if mean - half > 0 else "behind" if mean + half < 0 else "level"
     return {"pairs": count, "mean": mean, "low": mean - half, "high": mean + half, "says": says}
 

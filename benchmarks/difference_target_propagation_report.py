@@ -12,7 +12,7 @@ from typing import Any
 
 import in_turns
 import matplotlib
-from scipy import stats
+from recipe_runs import mean_and_interval
 
 from trainers.recipes import RECIPES
 
@@ -100,10 +100,8 @@ def training_error_zero(curve: Sequence[dict[str, Any]]) -> int | None:
 
 def interval(values: Sequence[float]) -> dict[str, float | None]:
     """Mean, and half the width of its 95 % interval where there is more than one value."""
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return {"mean": mean, "half_width": None}
-    return {"mean": mean, "half_width": float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))}
+    mean, half = mean_and_interval(values)
+    return {"mean": mean, "half_width": half}
 
 
 def best_trial(trials: Sequence[dict[str, Any]], key: tuple[str, str]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Summarises hsic.runs.jsonl: hsic.json, hsic.md and the plots. Nothing is trained here."""
 
 import json
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from recipe_runs import mean_and_interval
 
 from trainers.recipes import RECIPES
 
 PREFIX = "hsic-bottleneck-"
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Student's t at 0.975, by number of seeds."""
 Line = dict[str, Any]
 
 FIGURES: list[tuple[str, str, str, str, float | None, float | None]] = [
@@ -132,9 +130,8 @@ def interval(values: Sequence[float]) -> Line | None:
     """Mean, half width of the 95 % interval (None with one seed), count."""
     if not values:
         return None
-    half = T_95.get(len(values))
-    half = half * statistics.stdev(values) / math.sqrt(len(values)) if half is not None else None
-    return {"mean": statistics.mean(values), "half": half, "n": len(values), "values": list(values)}
+    mean, half = mean_and_interval(values)
+    return {"mean": mean, "half": half, "n": len(values), "values": list(values)}
 
 
 def paired(arms: dict[tuple[str, str, str], list[Line]]) -> list[Line]:
