@@ -51,7 +51,7 @@ class Case:
 CASES = {
     "mnist": Case("mnist-5", ("mnist-", "unlock"), 6, "validation_accuracy", 1, RATES, train_size=20_000),
     "cifar10": Case("cifar10-cnn", ("cifar10-cnn",), 5, "validation_accuracy", 1, RATES),
-    "repeat-copy": Case("repeat-copy", ("repeat-copy", "copy"), 2, "longest_solved", 1, THROUGH_TIME),
+    "repeat-copy": Case("repeat-copy", ("repeat-copy", "copy"), 10, "longest_solved", 1, THROUGH_TIME),
     "characters": Case("characters", ("characters",), 1, "validation_loss", -1, THROUGH_TIME),
     "two-networks": Case("two-networks", ("two-networks",), 4, "validation_accuracy", 1, THROUGH_TIME),
 }
