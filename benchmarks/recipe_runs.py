@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from scipy import stats
 
@@ -24,6 +25,7 @@ from trainers.events import Event, Metrics
 from trainers.recipes import RECIPES
 from trainers.spec import TrainingSpec
 
+mpl.rcParams["svg.hashsalt"] = "altprop"  # ids in a plot follow from what it shows: the same runs, the same bytes
 RESULTS = Path(__file__).parent / "results"
 LEFT_OUT = ("confusion_matrix", "per_class_accuracy", "diagnostics")
 
