@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from recipe_runs import RESULTS, lines, told
@@ -63,22 +64,24 @@ def main() -> None:
     parser.add_argument("--arm", action="append", help="only these arms of the recipe's quick form")
     parser.add_argument("--trials", type=int, default=8, help="of each arm")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", type=Path, default=RECORD, help="the file of finished trials")
     options = parser.parse_args()
     for name in options.case or CASES:
         case = CASES[name]
         for arm, spec in RECIPES[PREFIX + case.recipe].form("quick").arms.items():
             if options.arm is None or arm in options.arm:
-                search(name, case, arm, spec, options.trials, options.threads)
+                search(name, case, arm, spec, options)
 
 
-def search(name: str, case: Case, arm: str, spec: TrainingSpec, trials: int, threads: int) -> None:
-    for number, settings in enumerate(trials_of(case, spec, trials)):
+def search(name: str, case: Case, arm: str, spec: TrainingSpec, options: argparse.Namespace) -> None:
+    record: Path = options.record
+    for number, settings in enumerate(trials_of(case, spec, options.trials)):
         key = {"case": name, "arm": arm, "trial": number, "settings": settings, "epochs": case.epochs}
-        if any(all(line[field] == value for field, value in key.items()) for line in lines(RECORD)):
+        if any(all(line[field] == value for field, value in key.items()) for line in lines(record)):
             continue
-        line = key | scored(case, spec, settings, threads)
-        RECORD.parent.mkdir(parents=True, exist_ok=True)
-        with RECORD.open("a") as file:
+        line = key | scored(case, spec, settings, options.threads)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with record.open("a") as file:
             file.write(json.dumps(line, sort_keys=True) + "\n")
         told(name, arm, number, settings, line["score"], line["ended"])
 
@@ -133,7 +136,7 @@ def scored(case: Case, spec: TrainingSpec, settings: dict[str, float], threads: 
     return {"score": max(values), "ended": "done"}
 
 
-def best_settings(recipe: str, arm: str) -> dict[str, float] | None:
+def best_settings(recipe: str, arm: str, record: Path = RECORD) -> dict[str, float] | None:
     """What was found for this arm of the recipe's family; None where nothing was looked for.
 
     Arms that differ in T alone share what was found for one of them.
@@ -141,7 +144,7 @@ def best_settings(recipe: str, arm: str) -> dict[str, float] | None:
     for name, case in CASES.items():
         found = [
             line
-            for line in lines(RECORD)
+            for line in lines(record)
             if line["case"] == name and line["score"] is not None and _kind(line["arm"]) == _kind(arm)
         ]
         if case.covers(recipe) and found:

@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from dni_report import write_report
-from dni_search import best_settings
+from dni_search import RECORD, best_settings
 from recipe_runs import RESULTS, run_once, seeded
 
 from trainers.recipes import RECIPES
@@ -33,7 +33,8 @@ def main() -> None:
     parser.add_argument("--seeds", default="1-5", help="e.g. 3 or 1-5")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--searched", action="store_true", help="with the settings of results/dni.search.jsonl")
+    parser.add_argument("--searched", action="store_true", help="with the settings that a search found")
+    parser.add_argument("--record", type=Path, default=RECORD, help="the search's file of finished trials")
     parser.add_argument("--runs", type=Path, default=RUNS, help="the file of finished runs")
     parser.add_argument("--report", action="store_true", help="only summarise what was run")
     options = parser.parse_args()
@@ -49,14 +50,14 @@ def run_all(options: argparse.Namespace) -> None:
         for name in options.recipe or NAMES:
             for arm, spec in RECIPES[name].form(options.form).arms.items():
                 if options.arm is None or arm in options.arm:
-                    chosen = searched(name, arm, spec) if options.searched else spec
+                    chosen = searched(name, arm, spec, options.record) if options.searched else spec
                     run_once(name, arm, seeded(chosen, seed, options.epochs, options.threads), options.runs)
 
 
-def searched(recipe: str, arm: str, spec: TrainingSpec) -> TrainingSpec:
+def searched(recipe: str, arm: str, spec: TrainingSpec, record: Path) -> TrainingSpec:
     """With the best settings found; those that nothing is looked for in (no bprop) keep their own. Exits where none
     were looked for."""
-    found = best_settings(recipe, arm)
+    found = best_settings(recipe, arm, record)
     if found is None:
         raise SystemExit(
             f"No search covers {recipe}, {arm}; run benchmarks/dni_search.py first, or leave --searched out."
