@@ -189,6 +189,20 @@ def test_without_reported_directions_the_change_of_the_weights_is_held_against_b
     assert [row["angle_cosine"] for row in look(parts, algorithm)] == pytest.approx([1, 1], abs=1e-4)
 
 
+def test_the_angle_is_measured_on_the_inputs_as_the_step_sees_them() -> None:
+    """Target propagation's output layer follows the gradient; held against other inputs it would not seem so."""
+    parts = parts_of(
+        algorithm="difference_target_propagation",
+        network=mlp(hidden=[16], activation="tanh"),
+        hyperparameters={"input_noise": 3.0, "feedback_schedule": "step"},
+    )
+    generator = parts.algorithm.streams("input noise")
+    before = generator.get_state()
+    parts.algorithm.as_seen(first_batch(parts))
+    assert generator.get_state().equal(before)
+    assert look(parts)[-1]["angle_cosine"] == pytest.approx(1, abs=1e-4)
+
+
 def test_backprop_is_not_held_against_itself() -> None:
     rows = look(parts_of(network=mlp(hidden=[16])))
     assert all(row["angle_cosine"] is None and row["angle_null"] is None for row in rows)

@@ -148,3 +148,5 @@ class Algorithm(Protocol):
 #                                                the best for this algorithm
 #   carried: tuple[Tensor, ...]                  a recurrent network's state between chunks, so that the angle to
 #                                                backprop is measured from it
+#   as_seen(batch) -> Batch                      the batch with the noise that the coming step will add, so that the
+#                                                angle to backprop is measured on the same inputs; moves no generator

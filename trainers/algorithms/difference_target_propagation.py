@@ -22,6 +22,7 @@ fixed (FW-DTP, Shibuya et al. 2022, arXiv 2212.10352). All gradients are of one 
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -280,6 +281,16 @@ class DifferenceTargetPropagation:
     def _noisy(self, x: Tensor) -> Tensor:
         sigma = self.hyperparameters.input_noise
         return x + self._noise("input noise", tuple(x.shape), sigma, x) if sigma else x
+
+    def as_seen(self, batch: Batch) -> Batch:
+        """With the input noise of the coming step, drawn ahead."""
+        if not self.hyperparameters.input_noise:
+            return batch
+        generator = self.streams("input noise")
+        state = generator.get_state()
+        x = self._noisy(batch.inputs.flatten(1))
+        generator.set_state(state)
+        return replace(batch, inputs=x.view_as(batch.inputs))
 
     def _feedback_noise(self, h: Sequence[Tensor], epoch: int) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """ε at h_{l-1} for each inverse l, and ε′ at h_l where the loss asks for it: all from one call."""

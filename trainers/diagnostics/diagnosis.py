@@ -72,8 +72,9 @@ class Diagnosis:
         gradients: Gradients = {}
         null: dict[str, Tensor] = {}
         if not isinstance(algorithm, Backprop):  # its own direction is the one that others are held against
-            gradients = backprop_gradients(network, self.parts.objective, batch, carried)
-            null = random_cosines(network, gradients, batch, seed=self.parts.spec.training.seed or 0, step=step)
+            seen = algorithm.as_seen(batch) if hasattr(algorithm, "as_seen") else batch
+            gradients = backprop_gradients(network, self.parts.objective, seen, carried)
+            null = random_cosines(network, gradients, seen, seed=self.parts.spec.training.seed or 0, step=step)
         return Before(
             {
                 layer: {name: weight.detach().clone() for name, weight in each.items()}
