@@ -9,6 +9,7 @@ directory is ALTPROP_DATA_DIR.
 """
 
 import argparse
+import hashlib
 import json
 import shutil
 import tempfile
@@ -61,7 +62,8 @@ def run_once(experiment: str, arm: str, spec: TrainingSpec, state: Path, runs: P
     for line in lines(runs):
         if (line["experiment"], line["arm"], line["asked"]) == (experiment, arm, asked):
             return line
-    folder = state / f"{experiment}-{arm.replace(' ', '-')}-{spec.training.seed}-{spec.training.epochs}"
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    folder = state / f"{experiment}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     curve_file = folder / "curve.jsonl"
     told(experiment, arm, f"seed {spec.training.seed}")

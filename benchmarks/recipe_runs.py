@@ -6,6 +6,7 @@ and versions that the result holds and the commit it was run at.
 """
 
 import argparse
+import hashlib
 import json
 import shutil
 import subprocess
@@ -67,7 +68,8 @@ def run_once(recipe: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str,
     for line in lines(runs):
         if (line["recipe"], line["arm"], line["asked"]) == (recipe, arm, asked):
             return dict(line)
-    folder = Path(tempfile.gettempdir()) / "altprop-recipe-runs" / f"{recipe}-{arm}-{spec.training.seed}"
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / "altprop-recipe-runs" / f"{recipe}-{digest}"  # other settings, another run
     folder.mkdir(parents=True, exist_ok=True)
     curve_file = folder / "curve.jsonl"
     told(recipe, arm, f"seed {spec.training.seed}")
