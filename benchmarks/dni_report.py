@@ -110,12 +110,12 @@ def figure_text(figure: Figure) -> str:
 
 
 def longest(rows: Sequence[Row], recipe: str, arm: str) -> Row | None:
-    """Of the arm's rows that have a value the one with the longest runs; of these that of the settings which the
-    search found, then the most seeds."""
+    """Of the arm's rows that have a value that of the settings which the search found; of several the one with the
+    longest runs, then the most seeds."""
     own = [row for row in rows if (row["recipe"], row["arm"]) == (PREFIX + recipe, arm) and "values" in row]
     best = best_settings(PREFIX + recipe, arm) or {}
     return max(
-        own, key=lambda row: (row["epochs"], best.items() <= row["settings"].items(), len(row["seeds"])), default=None
+        own, key=lambda row: (best.items() <= row["settings"].items(), row["epochs"], len(row["seeds"])), default=None
     )
 
 
