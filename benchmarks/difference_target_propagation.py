@@ -9,14 +9,13 @@ directory is ALTPROP_DATA_DIR.
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from recipe_runs import commit, lines, seeded, told
+from recipe_runs import commit, lines, seeded, state_folder, told
 
 from trainers import fit
 from trainers.events import Event, Finding, Metrics
@@ -62,9 +61,7 @@ def run_once(experiment: str, arm: str, spec: TrainingSpec, state: Path, runs: P
     for line in lines(runs):
         if (line["experiment"], line["arm"], line["asked"]) == (experiment, arm, asked):
             return line
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    folder = state / f"{experiment}-{digest}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = state_folder(state, experiment, asked)
     curve_file = folder / "curve.jsonl"
     told(experiment, arm, f"seed {spec.training.seed}")
 

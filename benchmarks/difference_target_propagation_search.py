@@ -25,27 +25,30 @@ from trainers.spec import TrainingSpec
 SEARCH_SEED = 90_001
 FOLDER = Path(__file__).parent / "results"
 PREFIX = "difference-target-propagation-"
-SPACES: dict[str, dict[str, tuple[float, float]]] = {
-    "difference_target_propagation": {
-        "target_step": (0.03, 3.0),
-        "learning_rate": (1e-4, 0.05),
-        "feedback_learning_rate": (1e-4, 0.05),
-        "feedback_noise": (0.03, 1.0),
+Space = dict[str, tuple[float, float]]
+SPACES: dict[str, dict[str, Space]] = {
+    "wide": {
+        "difference_target_propagation": {
+            "target_step": (0.03, 3.0),
+            "learning_rate": (1e-4, 0.05),
+            "feedback_learning_rate": (1e-4, 0.05),
+            "feedback_noise": (0.03, 1.0),
+        },
+        "backprop": {"learning_rate": (1e-5, 0.05)},
     },
-    "backprop": {"learning_rate": (1e-5, 0.05)},
-}
-"""Around the published settings. For networks of signs and samples target_step is 100 times as large."""
-NEAR: dict[str, dict[str, tuple[float, float]]] = {
-    "difference_target_propagation": {
-        "target_step": (0.2, 3.0),
-        "learning_rate": (0.002, 0.03),
-        "feedback_learning_rate": (4e-4, 0.01),
-        "feedback_noise": (0.2, 1.0),
-        "input_noise": (0.02, 0.3),
+    "near": {
+        "difference_target_propagation": {
+            "target_step": (0.2, 3.0),
+            "learning_rate": (0.002, 0.03),
+            "feedback_learning_rate": (4e-4, 0.01),
+            "feedback_noise": (0.2, 1.0),
+            "input_noise": (0.02, 0.3),
+        },
+        "backprop": {"learning_rate": (3e-4, 3e-3), "input_noise": (0.02, 0.3)},
     },
-    "backprop": {"learning_rate": (3e-4, 3e-3), "input_noise": (0.02, 0.3)},
 }
-"""Where the wide search of the continuous network did best, and noise at the inputs, the same range for both."""
+"""Wide: around the published settings. Near: where the wide search of the continuous network did best, and noise at the
+inputs, the same range for both. For networks of signs and samples target_step is 100 times as large."""
 
 
 def main() -> None:
@@ -59,7 +62,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=16, help="of each arm")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--train-size", type=int, default=20_000)
-    parser.add_argument("--space", choices=["wide", "near"], default="wide")
+    parser.add_argument("--space", choices=SPACES, default="wide")
     parser.add_argument("--schedule", choices=["constant", "cosine"], default="constant")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", type=Path, default=FOLDER / "dtp.search.jsonl")
@@ -67,7 +70,7 @@ def main() -> None:
     for arm, spec in RECIPES[PREFIX + options.experiment.replace("_", "-")].form("paper").arms.items():
         if options.arm is not None and arm not in options.arm:
             continue
-        for number, settings in enumerate(trials_of(spec, options.trials, SPACES if options.space == "wide" else NEAR)):
+        for number, settings in enumerate(trials_of(spec, options.trials, SPACES[options.space])):
             settings |= {"schedule": options.schedule}
             key = {
                 "experiment": options.experiment,
@@ -85,9 +88,7 @@ def main() -> None:
             print(arm, number, settings, f"{line['validation_accuracy']:.4f}", flush=True)
 
 
-def trials_of(
-    spec: TrainingSpec, count: int, spaces: dict[str, dict[str, tuple[float, float]]]
-) -> list[dict[str, Any]]:
+def trials_of(spec: TrainingSpec, count: int, spaces: dict[str, Space]) -> list[dict[str, Any]]:
     """The recipe's own settings, then points of the space."""
     space = dict(spaces[spec.algorithm])
     published = {name: spec.hyperparameters[name] for name in space if name in spec.hyperparameters}

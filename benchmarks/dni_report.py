@@ -109,7 +109,7 @@ def figure_text(figure: Figure) -> str:
     return f"{unit}{figure.value} ({figure.mark}) {figure.note}".strip()
 
 
-def longest(rows: Sequence[Row], recipe: str, arm: str) -> Row | None:
+def row_to_show(rows: Sequence[Row], recipe: str, arm: str) -> Row | None:
     """Of the arm's rows that have a value that of the settings which the search found; of several the one with the
     longest runs, then the most seeds."""
     own = [row for row in rows if (row["recipe"], row["arm"]) == (PREFIX + recipe, arm) and "values" in row]
@@ -125,14 +125,14 @@ def longest(rows: Sequence[Row], recipe: str, arm: str) -> Row | None:
 def mnist_by_depth(rows: Sequence[Row], folder: Path) -> list[str]:
     """Rows: arms; columns: depths, ours and the paper's."""
     depths, arms = (3, 4, 5, 6), ("no bprop", "backprop", "DNI", "cDNI")
-    cells = {(arm, depth): longest(rows, f"mnist-{depth}", arm) for arm in arms for depth in depths}
+    cells = {(arm, depth): row_to_show(rows, f"mnist-{depth}", arm) for arm in arms for depth in depths}
     return joint("MNIST by depth: test error, %", "layers", "mnist-depth", cells, arms, depths, folder)
 
 
 def by_chunk(rows: Sequence[Row], folder: Path, recipe: str) -> list[str]:
     """Rows: BPTT, DNI, DNI + Aux; columns: T."""
     arms, chunks = ("BPTT", "DNI", "DNI + Aux"), (2, 3, 4, 5, 8)
-    cells = {(arm, T): longest(rows, recipe, f"{arm} T = {T}") for arm in arms for T in chunks}
+    cells = {(arm, T): row_to_show(rows, recipe, f"{arm} T = {T}") for arm in arms for T in chunks}
     title = RECIPES[PREFIX + recipe].title
     return joint(title, "T", recipe, cells, arms, chunks, folder)
 
@@ -227,7 +227,7 @@ def curves(recipe: str, rows: Sequence[Row], folder: Path) -> None:
     short = recipe.removeprefix(PREFIX)
     arms = sorted({row["arm"] for row in rows})
     for colour, arm in enumerate(arms):
-        row = longest(rows, short, arm)
+        row = row_to_show(rows, short, arm)
         for number, curve in enumerate(row["curves"] if row else ()):
             label = arm if number == 0 else None
             axes.plot([step for step, _ in curve], [value for _, value in curve], color=f"C{colour}", label=label, lw=1)

@@ -93,7 +93,7 @@ def search(name: str, case: Case, arm: str, spec: TrainingSpec, options: argpars
 
 
 def trials_of(case: Case, spec: TrainingSpec, count: int) -> list[dict[str, float]]:
-    """None of its settings changed, then points of the space that the arm's algorithm knows."""
+    """The recipe's own settings, then points of the space that the arm's algorithm knows."""
     space = {
         field: around
         for field, around in case.space.items()
@@ -107,7 +107,8 @@ def trials_of(case: Case, spec: TrainingSpec, count: int) -> list[dict[str, floa
         }
         for point in points
     ]
-    return [{}, *drawn][:count]
+    own = {field: spec.hyperparameters[field] for field in space if field in spec.hyperparameters}
+    return [own, *drawn][:count]
 
 
 def scored(case: Case, spec: TrainingSpec, settings: dict[str, float], threads: int) -> dict[str, Any]:

@@ -68,9 +68,7 @@ def run_once(recipe: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str,
     for line in lines(runs):
         if (line["recipe"], line["arm"], line["asked"]) == (recipe, arm, asked):
             return dict(line)
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / "altprop-recipe-runs" / f"{recipe}-{digest}"  # other settings, another run
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = state_folder(Path(tempfile.gettempdir()) / "altprop-recipe-runs", recipe, asked)
     curve_file = folder / "curve.jsonl"
     told(recipe, arm, f"seed {spec.training.seed}")
 
@@ -103,6 +101,14 @@ def run_once(recipe: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str,
         file.write(json.dumps(line, sort_keys=True) + "\n")
     shutil.rmtree(folder)
     return line
+
+
+def state_folder(root: Path, name: str, asked: dict[str, Any]) -> Path:
+    """Where an interrupted run of this spec left its checkpoints; a run with other settings has a folder of its own."""
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    folder = root / f"{name}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def lines(path: Path) -> list[Any]:

@@ -288,9 +288,9 @@ class DifferenceTargetPropagation:
             return batch
         generator = self.streams("input noise")
         state = generator.get_state()
-        x = self._noisy(batch.inputs.flatten(1))
+        noisy = self._noisy(batch.inputs)
         generator.set_state(state)
-        return replace(batch, inputs=x.view_as(batch.inputs))
+        return replace(batch, inputs=noisy)
 
     def _feedback_noise(self, h: Sequence[Tensor], epoch: int) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
         """ε at h_{l-1} for each inverse l, and ε′ at h_l where the loss asks for it: all from one call."""
