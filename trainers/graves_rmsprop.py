@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SMALLEST_ALONE = 4096
+"""Weights of fewer numbers (biases) are moved together."""
+
 
 class GravesRMSprop(torch.optim.Optimizer):
     """State of a weight: `square_average`, `gradient_average`, `change`, each of the weight's shape."""
@@ -43,9 +46,11 @@ class GravesRMSprop(torch.optim.Optimizer):
         for group in self.param_groups:
             weights: list[Tensor] = [weight for weight in group["params"] if weight.grad is not None]
             # A processor goes weight by weight, from end to end while it is in the cache: line by line over all of them
-            # it would wait for memory at every line. Elsewhere one kernel a line for all of them is faster.
+            # it would wait for memory at every line. Elsewhere, and for what is small, a call a line is faster.
             on_cpu = all(weight.device.type == "cpu" for weight in weights)
-            for together in [[weight] for weight in weights] if on_cpu else [weights]:
+            alone = [weight for weight in weights if on_cpu and weight.numel() >= SMALLEST_ALONE]
+            rest = [weight for weight in weights if not on_cpu or weight.numel() < SMALLEST_ALONE]
+            for together in [*([weight] for weight in alone), *([rest] if rest else [])]:
                 self._move(together, group)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -64,9 +69,20 @@ class GravesRMSprop(torch.optim.Optimizer):
         # The variance cannot be negative, but its difference of two sums can, by rounding; ε covers that.
         torch._foreach_add_(scale, group["epsilon"])
         torch._foreach_rsqrt_(scale)
-        torch._foreach_mul_(changes, group["momentum"])
-        torch._foreach_addcmul_(changes, gradients, scale, value=-group["lr"])
-        torch._foreach_add_(weights, changes)
+        torch._foreach_mul_(scale, gradients)
+        # Δ ← μ Δ + (1 − dampening) g′ and w ← w − lr Δ, in one pass over memory.
+        torch._fused_sgd_(
+            weights,
+            scale,
+            changes,
+            momentum=group["momentum"],
+            dampening=1 + group["lr"],
+            lr=-1.0,
+            weight_decay=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
 
     def _state_of(self, weight: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[weight]

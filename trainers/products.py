@@ -109,8 +109,8 @@ def _by_pointwise(x: Tensor, w: Tensor, bias: Tensor | None, activation: str = "
 
 def _by_onednn(x: Tensor, w: Tensor) -> bool:
     return bool(
-        len(x) * len(w) * x.shape[1] >= SMALLEST
-        and x.device.type == "cpu"
+        x.numel() * w.shape[0] >= SMALLEST
+        and x.is_cpu
         and x.dtype == w.dtype == torch.float32
         and _onednn_is_faster()
         and torch.backends.mkldnn.enabled

@@ -160,20 +160,11 @@ class CodedLayer:
     # -- their parts --------------------------------------------------------------------------------------------------
 
     def _times_derivative(self, d: Tensor, activated: Activated) -> Tensor:
-        match self.activation.name:
-            case "relu":
-                return aten.threshold_backward(d, activated.s, 0.0)
-            case "tanh":
-                return aten.tanh_backward(d, activated.s)
-            case "sigmoid":
-                return aten.sigmoid_backward(d, activated.s)
-            case "identity":
-                return d
-            case "sign" | "step" as name:
-                # A step is half a sign, shifted: so is its surrogate.
-                return d * surrogate_derivative(activated.c, self.surrogate) * (1.0 if name == "sign" else 0.5)
-            case name:
-                return d * ACTIVATIONS[name].derivative(activated.c, activated.s)
+        name = self.activation.name
+        if name in ("sign", "step"):
+            # A step is half a sign, shifted: so is its surrogate.
+            return d * surrogate_derivative(activated.c, self.surrogate) * (1.0 if name == "sign" else 0.5)
+        return self.activation.times_derivative(d, activated.c, activated.s)
 
     def _normalises_by_batch(self, z: Tensor) -> bool:
         # As BatchNorm has it: a single value a feature has no variance.

@@ -164,12 +164,13 @@ class DifferenceTargetPropagation:
             # The local difference compares with f_l(h_{l-1}) itself, so it needs one layer more.
             compares = self.hyperparameters.inverse_loss == "local_difference_reconstruction"
             h, _, _ = self._forward(x, self.top if compares else self.top - 1)
-            return StepReport({"loss": (self._train_inverses(h, moment) + not_finite(self.layers.values(), x), len(x))})
+            loss = self._train_inverses(h, moment)
+            return StepReport({"loss": (loss + not_finite(x, self.feedback_weights.values()), len(x))})
         h, u, a = self._forward(x, self.depth)
         inverse_loss = self._train_inverses(h, moment) if moment.phase == "train" else None
         report = self._train_weights(h, u, a, batch.targets, moment)
         loss, count = report.measures["loss"]
-        report.measures["loss"] = (loss + not_finite(self.layers.values(), x), count)
+        report.measures["loss"] = (loss + not_finite(x, self.optimizer.parameters.values()), count)
         if inverse_loss is not None:
             report.measures["inverse_loss"] = (inverse_loss, len(x))
         return report
@@ -221,7 +222,7 @@ class DifferenceTargetPropagation:
         if self.top == self.depth:
             top_target = outputs - step * error
         else:
-            error = error * output.activation.derivative(a[self.depth], outputs)
+            error = output.activation.times_derivative(error, a[self.depth], outputs)
             delta[self.depth] = error / m
             top_target = h[self.top] - step * (error @ output.weight)  # eq. 10-11
         target: dict[int, Tensor] = {}
@@ -230,7 +231,7 @@ class DifferenceTargetPropagation:
             target, back = propagate_targets(self.inverses, h, top_target, self.hyperparameters.correction)
         for l, wanted in target.items():
             # ∂‖f_l(h_{l-1}) − ĥ_l‖² / ∂a_l, h_{l-1} and ĥ_l constant
-            delta[l] = (h[l] - wanted) * self.layers[l].activation.derivative(a[l], h[l]) * (2 / m)
+            delta[l] = self.layers[l].activation.times_derivative(h[l] - wanted, a[l], h[l]).mul_(2 / m)
         gradients: Gradients = {}
         for l, signal in delta.items():
             gradients |= layer_gradients(self.layers[l], signal, u[l - 1])

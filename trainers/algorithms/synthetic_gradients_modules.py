@@ -67,9 +67,7 @@ class DenseModule:
 
     def backward(self, signal: Tensor, scale: float, *, to_input: bool, watch: bool) -> Sent:
         layer, dtype = self.layer, self.layer.weight.dtype
-        delta = _through(layer.activation.name, signal, self._a, self._h)
-        if delta is None:
-            delta = signal * layer.activation.derivative(self._a, self._h)
+        delta = layer.activation.times_derivative(signal, self._a, self._h)
         of_weight = product(delta.t(), self._input.t()).mul_(scale)
         gradients = {f"{layer.name}.weight": of_weight.to(dtype)}
         if layer.bias is not None:
@@ -135,16 +133,3 @@ def module_of(layers: Sequence[Layer]) -> Module:
     ):
         return DenseModule(only)
     return GraphModule(layers)
-
-
-def _through(activation: str, signal: Tensor, a: Tensor, h: Tensor) -> Tensor | None:
-    """signal ⊙ s'(a) in one operation, for those nonlinearities that have one."""
-    if activation == "identity":
-        return signal
-    if activation == "relu":
-        return torch.ops.aten.threshold_backward(signal, h, 0)
-    if activation == "tanh":
-        return torch.ops.aten.tanh_backward(signal, h)
-    if activation == "sigmoid":
-        return torch.ops.aten.sigmoid_backward(signal, h)
-    return None

@@ -48,10 +48,10 @@ def autoencoder_step(
     z = decoder.activation.function(a)
     z_target = towards(z)
     h_target = h + (encoder(z_target) - encoder(z))  # grouped so that ẑ = z leaves h alone to the last bit
-    decoder_delta = (z - z_target) * decoder.activation.derivative(a, z) * (2 / len(x))
+    decoder_delta = decoder.activation.times_derivative(z - z_target, a, z).mul_(2 / len(x))
     a = encoder.affine(corrupted)
     f = encoder.activation.function(a)
-    encoder_delta = (f - h_target) * encoder.activation.derivative(a, f) * (2 / len(x))
+    encoder_delta = encoder.activation.times_derivative(f - h_target, a, f).mul_(2 / len(x))
     return AutoencoderStep(
         z,
         layer_gradients(encoder, encoder_delta, corrupted) | layer_gradients(decoder, decoder_delta, seen),

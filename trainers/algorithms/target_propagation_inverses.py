@@ -61,7 +61,7 @@ def autoencoder_loss(inverse: Inverse, corrupted: Tensor, above: Tensor) -> tupl
     seen = inverse.seen(above)
     a, g = inverse.activation_of(seen)
     error = g - corrupted
-    delta = error * inverse.activation.derivative(a, g) * (2 / len(error))
+    delta = inverse.activation.times_derivative(error, a, g).mul_(2 / len(error))
     return error.square().sum(), inverse.gradients(delta, seen)
 
 
@@ -78,7 +78,7 @@ def local_difference_reconstruction_loss(
     loss = moved.square().sum() - 2 * (noise * followed).sum()
     at_g = (-2 * noise, 2 * (noise - moved), 2 * moved)  # ∂loss/∂g of the three evaluations
     deltas = [
-        upstream * inverse.activation.derivative(a_i, g_i) / len(noise)
+        inverse.activation.times_derivative(upstream, a_i, g_i) / len(noise)
         for upstream, a_i, g_i in zip(at_g, a, g, strict=True)
     ]
     return loss, inverse.gradients(torch.cat(deltas), torch.cat(seen))

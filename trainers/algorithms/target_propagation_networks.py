@@ -78,16 +78,10 @@ def layer_gradients(layer: DenseLayer, delta: Tensor, seen: Tensor) -> dict[str,
     return gradients
 
 
-def not_finite(layers: Iterable[DenseLayer], x: Tensor) -> Tensor:
-    """0, or NaN where the inputs, or the weights and biases of a layer or their squares, are not finite: added to a
-    loss, it ends the run.
+def not_finite(x: Tensor, weights: Iterable[Tensor]) -> Tensor:
+    """0, or NaN where the inputs, or weights or their squares, are not finite: added to a loss, it ends the run.
 
     tanh turns an infinite pre-activation into a tame 1, and no derivative passes down through it here, so nothing else
     would ever show it.
     """
-    total = x.sum()
-    for layer in layers:
-        for values in layer.parameters():
-            flat = values.detach().view(-1)
-            total = total + torch.dot(flat, flat)
-    return total * 0
+    return (x.sum() + torch.stack(torch._foreach_norm([each.detach() for each in weights])).sum()) * 0

@@ -223,18 +223,24 @@ def test_inverses_move_as_the_equations_say(hidden: list[int], local: bool, epoc
 
 def test_graves_rmsprop_follows_its_equations() -> None:
     generator = torch.Generator().manual_seed(0)
-    weight = torch.nn.Parameter(torch.randn(3, 2, generator=generator, dtype=torch.float64))
-    optimizer = GravesRMSprop([weight], lr=0.01, momentum=0.9)
-    expected, n, average, change = weight.detach().clone(), 0.0, 0.0, 0.0
-    for _ in range(5):
-        gradient = torch.randn(3, 2, generator=generator, dtype=torch.float64)
-        weight.grad = gradient.clone()
+    shapes = [(3, 2), (80, 60), (7,)]  # small ones are moved together, a large one alone
+    weights = [torch.nn.Parameter(torch.randn(*each, generator=generator, dtype=torch.float64)) for each in shapes]
+    optimizer = GravesRMSprop(weights, lr=0.01, momentum=0.9)
+    expected = [weight.detach().clone() for weight in weights]
+    n, average, change = ([torch.zeros_like(each) for each in expected] for _ in range(3))
+    for rate in (0.01, 0.01, 0.003, 0.03, 0.001):
+        optimizer.param_groups[0]["lr"] = rate
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
         optimizer.step()
-        n = 0.95 * n + 0.05 * gradient**2
-        average = 0.95 * average + 0.05 * gradient
-        change = 0.9 * change - 0.01 * gradient / (n - average**2 + 1e-3) ** 0.5
-        expected = expected + change
-        torch.testing.assert_close(weight.detach(), expected, rtol=1e-9, atol=1e-12)
+        for i, weight in enumerate(weights):
+            gradient = weight.grad
+            assert gradient is not None
+            n[i] = 0.95 * n[i] + 0.05 * gradient**2
+            average[i] = 0.95 * average[i] + 0.05 * gradient
+            change[i] = 0.9 * change[i] - rate * gradient / (n[i] - average[i] ** 2 + 1e-3) ** 0.5
+            expected[i] = expected[i] + change[i]
+            torch.testing.assert_close(weight.detach(), expected[i], rtol=1e-9, atol=1e-12)
 
 
 @settings(max_examples=40, deadline=None)

@@ -69,6 +69,10 @@ def test_written_derivatives_equal_autograds(name: str) -> None:
     h = activation(a)
     (expected,) = torch.autograd.grad(h.sum(), a)
     torch.testing.assert_close(activation.derivative(a.detach(), h.detach()), expected, rtol=1e-12, atol=1e-14)
+    signal = torch.linspace(-1, 2, 82, dtype=torch.float64)
+    torch.testing.assert_close(
+        activation.times_derivative(signal, a.detach(), h.detach()), signal * expected, rtol=1e-12, atol=1e-14
+    )
 
 
 def test_sign_and_step_have_two_values_and_no_slope() -> None:
