@@ -9,22 +9,17 @@ directory is ALTPROP_DATA_DIR.
 """
 
 import argparse
-import json
-import shutil
-import tempfile
 from pathlib import Path
-from typing import Any
 
-from recipe_runs import commit, lines, seeded, state_folder, told
+from difference_target_propagation_search import SEARCHED, best_trial
+from recipe_runs import RESULTS, lines, run_once, seeded
 
-from trainers import fit
-from trainers.events import Event, Finding, Metrics
 from trainers.recipes import RECIPES
 from trainers.spec import TrainingSpec
 
-RESULTS = Path(__file__).parent / "results"
 RUNS = RESULTS / "dtp.runs.jsonl"
 PREFIX = "difference-target-propagation-"
+LEFT_OUT = ("confusion_matrix", "best")
 EXPERIMENTS = tuple(name.removeprefix(PREFIX).replace("-", "_") for name in RECIPES if name.startswith(PREFIX))
 
 
@@ -36,7 +31,8 @@ def main() -> None:
     parser.add_argument("--seeds", default="1-5", help="e.g. 3 or 1-5")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--state", type=Path, default=Path(tempfile.gettempdir()) / "altprop-dtp", help="checkpoints")
+    parser.add_argument("--searched", action="store_true", help="with the settings that a search found")
+    parser.add_argument("--search-record", type=Path, default=SEARCHED, help="the search's file of finished trials")
     parser.add_argument("--runs", type=Path, default=RUNS, help="the file of finished runs")
     parser.add_argument("--report", action="store_true", help="only summarise what was run")
     options = parser.parse_args()
@@ -52,50 +48,21 @@ def main() -> None:
             for arm, spec in form.arms.items():
                 if options.arm is None or arm in options.arm:
                     changed = seeded(spec, seed, options.epochs, options.threads)
-                    run_once(experiment, arm, changed, options.state, options.runs)
+                    name = f"{arm}, searched" if options.searched else arm
+                    if options.searched:
+                        changed = with_searched(changed, experiment, arm, options.search_record)
+                    run_once(experiment, name, changed, options.runs, field="experiment", left_out=LEFT_OUT)
 
 
-def run_once(experiment: str, arm: str, spec: TrainingSpec, state: Path, runs: Path) -> dict[str, Any]:
-    """Run, or finish, one run and append it to the file; a finished one is read from there."""
-    asked = spec.model_dump(mode="json", exclude_unset=True)
-    for line in lines(runs):
-        if (line["experiment"], line["arm"], line["asked"]) == (experiment, arm, asked):
-            return line
-    folder = state_folder(state, experiment, asked)
-    curve_file = folder / "curve.jsonl"
-    told(experiment, arm, f"seed {spec.training.seed}")
-
-    def keep(event: Event) -> None:
-        if isinstance(event, Metrics):
-            with curve_file.open("a") as file:
-                file.write(json.dumps({"epoch": event.epoch, **event.values}) + "\n")
-            error = 100 * (1 - (event.values.get("test_accuracy") or 0))
-            told(f"  epoch {event.epoch}: test error {error:.2f} %")
-        elif isinstance(event, Finding):
-            with (folder / "findings.jsonl").open("a") as file:
-                file.write(json.dumps(event.sentence) + "\n")
-
-    checkpoints = sorted(folder.glob("step-*.safetensors"))
-    outcome = fit(spec, on_event=keep, output=folder, resume=checkpoints[-1] if checkpoints else None)
-    curve = {each["epoch"]: each for each in lines(curve_file)}  # a resumed run repeats some epochs, bit for bit
-    line = {
-        "experiment": experiment,
-        "arm": arm,
-        "seed": spec.training.seed,
-        "asked": asked,
-        "commit": commit(),
-        "spec": outcome.spec.model_dump(mode="json"),
-        "curve": [curve[epoch] for epoch in sorted(curve)],
-        "findings": list(dict.fromkeys(lines(folder / "findings.jsonl"))),
-        "result": {
-            key: value for key, value in (outcome.result or {}).items() if key not in ("confusion_matrix", "best")
-        },
-    }
-    runs.parent.mkdir(parents=True, exist_ok=True)
-    with runs.open("a") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
-    shutil.rmtree(folder)
-    return line
+def with_searched(spec: TrainingSpec, experiment: str, arm: str, record: Path) -> TrainingSpec:
+    """With the best settings found for this arm. Exits where none were looked for."""
+    found = best_trial(lines(record), experiment, arm)
+    if found is None:
+        raise SystemExit(
+            f"No search covers {experiment}, {arm}; run benchmarks/difference_target_propagation_search.py first, "
+            "choose arms with --arm, or leave --searched out."
+        )
+    return spec.model_copy(update={"hyperparameters": {**spec.hyperparameters, **found["settings"]}})
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import in_turns
 import matplotlib
+from difference_target_propagation_search import best_trial
 from recipe_runs import mean_and_interval
 
 from trainers.recipes import RECIPES
@@ -25,7 +26,8 @@ Line = dict[str, Any]
 
 def write_report(runs: Path, folder: Path) -> None:
     """Everything that the finished runs say, and the recorded search and speed where there are."""
-    lines = [json.loads(line) for line in runs.read_text().splitlines()] if runs.exists() else []
+    every = [json.loads(line) for line in runs.read_text().splitlines()] if runs.exists() else []
+    lines = [line for line in every if "failed" not in line["result"]]
     groups: dict[tuple[str, str, int], list[Line]] = defaultdict(list)
     for line in lines:
         groups[line["experiment"], line["arm"], line["spec"]["training"]["epochs"]].append(line)
@@ -33,7 +35,7 @@ def write_report(runs: Path, folder: Path) -> None:
     speed_file, search_file = folder / "dtp.speed.json", folder / "dtp.search.jsonl"
     speed = json.loads(speed_file.read_text()) if speed_file.exists() else None
     trials = [json.loads(line) for line in search_file.read_text().splitlines()] if search_file.exists() else []
-    chosen = [best_trial(trials, key) for key in sorted({(t["experiment"], t["arm"]) for t in trials})]
+    chosen = [chosen_settings(trials, *key) for key in sorted({(t["experiment"], t["arm"]) for t in trials})]
     classifier_file = folder / "dtp.classifier.jsonl"
     classifiers = (
         [json.loads(line) for line in classifier_file.read_text().splitlines()] if classifier_file.exists() else []
@@ -104,9 +106,9 @@ def interval(values: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean, "half_width": half}
 
 
-def best_trial(trials: Sequence[dict[str, Any]], key: tuple[str, str]) -> dict[str, Any]:
-    own = [trial for trial in trials if (trial["experiment"], trial["arm"]) == key]
-    return {"trials": len(own), **max(own, key=lambda trial: trial["validation_accuracy"])}
+def chosen_settings(trials: Sequence[dict[str, Any]], experiment: str, arm: str) -> dict[str, Any]:
+    own = [trial for trial in trials if (trial["experiment"], trial["arm"]) == (experiment, arm)]
+    return {"trials": len(own), **(best_trial(trials, experiment, arm) or {})}
 
 
 def shown(value: dict[str, float | None], digits: int = 2) -> str:
@@ -156,12 +158,12 @@ def markdown(
         parts.append(
             "\n## Classifiers from the auto-encoder's filters\n\nA 784-1000-10 network; test error in % at the epoch "
             "of best validation accuracy. Reported: 1.35 (unconfirmed).\n\n"
-            "| filters from | trained | seeds | test error, % |\n|---|---|---|---|\n"
+            "| filters from | trained | settings | epochs | seeds | test error, % |\n|---|---|---|---|---|---|\n"
         )
-        for key in sorted({(each["filters"], each["trained"]) for each in classifiers}):
-            own = [each for each in classifiers if (each["filters"], each["trained"]) == key]
+        for key in sorted({(each["filters"], each["trained"], settings_of(each)) for each in classifiers}):
+            own = [each for each in classifiers if (each["filters"], each["trained"], settings_of(each)) == key]
             errors = shown(interval([each["test_error"] for each in own]))
-            parts.append(f"| {key[0]} | {key[1]} | {len(own)} | {errors} |\n")
+            parts.append(f"| {key[0]} | {key[1]} | {key[2]} | {own[0]['epochs']} | {len(own)} | {errors} |\n")
     if chosen:
         parts.append(
             "\n## Search\n\n| experiment | arm | trials | validation accuracy | settings |\n|---|---|---|---|---|\n"
@@ -181,6 +183,10 @@ def markdown(
             "Medians and quartiles of rounds.\n"
         )
     return "".join(parts)
+
+
+def settings_of(classifier: dict[str, Any]) -> str:
+    return "searched" if classifier["settings"] else "the recipe's"
 
 
 def cosines(of_runs: Sequence[Sequence[float | None]]) -> str:

@@ -10,11 +10,11 @@ and trials found there are not repeated.
 
 import argparse
 import json
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import qmc
+from recipe_runs import RESULTS, lines, quasi_random
 
 from trainers import fit
 from trainers.errors import Diverged
@@ -23,7 +23,7 @@ from trainers.recipes import RECIPES
 from trainers.spec import TrainingSpec
 
 SEARCH_SEED = 90_001
-FOLDER = Path(__file__).parent / "results"
+SEARCHED = RESULTS / "dtp.search.jsonl"
 PREFIX = "difference-target-propagation-"
 Space = dict[str, tuple[float, float]]
 SPACES: dict[str, dict[str, Space]] = {
@@ -46,9 +46,40 @@ SPACES: dict[str, dict[str, Space]] = {
         },
         "backprop": {"learning_rate": (3e-4, 3e-3), "input_noise": (0.02, 0.3)},
     },
+    "discrete": {
+        "difference_target_propagation": {
+            "target_step": (10.0, 150.0),
+            "learning_rate": (2e-4, 3e-3),
+            "feedback_learning_rate": (2e-4, 5e-3),
+            "feedback_noise": (0.2, 1.0),
+            "input_noise": (0.02, 0.3),
+        },
+        "backprop": {"learning_rate": (3e-4, 1e-2), "input_noise": (0.02, 0.3)},
+    },
+    "stochastic": {
+        "difference_target_propagation": {
+            "target_step": (10.0, 200.0),
+            "learning_rate": (3e-4, 6e-3),
+            "feedback_learning_rate": (1e-6, 1e-3),
+            "feedback_noise": (0.2, 1.0),
+            "input_noise": (0.1, 0.5),
+        },
+        "backprop": {"learning_rate": (3e-4, 1e-2), "input_noise": (0.1, 0.5)},
+    },
+    "cifar10": {
+        "difference_target_propagation": {
+            "target_step": (0.1, 3.0),
+            "learning_rate": (3e-4, 1e-2),
+            "feedback_learning_rate": (1e-4, 5e-3),
+            "feedback_noise": (0.1, 1.0),
+            "input_noise": (0.02, 0.2),
+        },
+        "backprop": {"learning_rate": (5e-5, 2e-3), "input_noise": (0.02, 0.2)},
+    },
 }
-"""Wide: around the published settings. Near: where the wide search of the continuous network did best, and noise at the
-inputs, the same range for both. For networks of signs and samples target_step is 100 times as large."""
+"""Wide: around the published settings, target_step 100 times as far for networks of signs and samples. Near: where the
+wide search of the continuous network did best, and noise at the inputs, the same range for both arms; the others, named
+for their experiments, likewise."""
 
 
 def main() -> None:
@@ -59,15 +90,16 @@ def main() -> None:
         choices=[n.removeprefix(PREFIX).replace("-", "_") for n in RECIPES if PREFIX in n],
     )
     parser.add_argument("--arm", action="append", help="only these; default: all arms that a space is declared for")
+    parser.add_argument("--form", choices=["quick", "paper"], default="paper", help="quick predicts from fewer samples")
     parser.add_argument("--trials", type=int, default=16, help="of each arm")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--train-size", type=int, default=20_000)
     parser.add_argument("--space", choices=SPACES, default="wide")
     parser.add_argument("--schedule", choices=["constant", "cosine"], default="constant")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--record", type=Path, default=FOLDER / "dtp.search.jsonl")
+    parser.add_argument("--record", type=Path, default=SEARCHED)
     options = parser.parse_args()
-    for arm, spec in RECIPES[PREFIX + options.experiment.replace("_", "-")].form("paper").arms.items():
+    for arm, spec in RECIPES[PREFIX + options.experiment.replace("_", "-")].form(options.form).arms.items():
         if options.arm is not None and arm not in options.arm:
             continue
         for number, settings in enumerate(trials_of(spec, options.trials, SPACES[options.space])):
@@ -80,7 +112,7 @@ def main() -> None:
                 "epochs": options.epochs,
                 "train_size": options.train_size,
             }
-            if any(all(line[name] == value for name, value in key.items()) for line in recorded(options.record)):
+            if any(all(line[name] == value for name, value in key.items()) for line in lines(options.record)):
                 continue
             line = key | score(spec, settings, options)
             with options.record.open("a") as file:
@@ -91,18 +123,10 @@ def main() -> None:
 def trials_of(spec: TrainingSpec, count: int, spaces: dict[str, Space]) -> list[dict[str, Any]]:
     """The recipe's own settings, then points of the space."""
     space = dict(spaces[spec.algorithm])
-    published = {name: spec.hyperparameters[name] for name in space if name in spec.hyperparameters}
-    if spec.network.get("transmit", "value") != "value" and "target_step" in space:
+    published: dict[str, Any] = {name: spec.hyperparameters[name] for name in space if name in spec.hyperparameters}
+    if spec.network.get("transmit", "value") != "value" and space.get("target_step") == (0.03, 3.0):
         space["target_step"] = (3.0, 300.0)
-    points: Any = qmc.Sobol(len(space), seed=SEARCH_SEED).random_base2(math.ceil(math.log2(max(count, 2))))
-    drawn: list[dict[str, Any]] = [
-        {
-            name: float(f"{low * (high / low) ** share:.3g}")
-            for (name, (low, high)), share in zip(space.items(), point, strict=True)
-        }
-        for point in points
-    ]
-    return [published, *drawn][:count]
+    return [published, *quasi_random(space, count - 1, seed=SEARCH_SEED, digits=3)]
 
 
 def score(spec: TrainingSpec, settings: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
@@ -136,8 +160,12 @@ def score(spec: TrainingSpec, settings: dict[str, Any], options: argparse.Namesp
     return {"validation_accuracy": max(values), "each_epoch": values, "ended": "done"}
 
 
-def recorded(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def best_trial(trials: Sequence[dict[str, Any]], experiment: str, arm: str) -> dict[str, Any] | None:
+    """The best of the longest trials; None where there are none."""
+    own = [trial for trial in trials if (trial["experiment"], trial["arm"]) == (experiment, arm)]
+    longest = max((trial["epochs"] for trial in own), default=0)
+    found = [trial for trial in own if trial["epochs"] == longest]
+    return max(found, key=lambda trial: trial["validation_accuracy"], default=None)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ and versions that the result holds and the commit it was run at.
 import argparse
 import hashlib
 import json
+import math
 import shutil
 import subprocess
 import tempfile
@@ -19,10 +20,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from scipy import stats
+from scipy.stats import qmc
 
 from trainers import fit
 from trainers.errors import TrainerError
-from trainers.events import Event, Metrics
+from trainers.events import Event, Finding, Metrics
 from trainers.recipes import RECIPES
 from trainers.spec import TrainingSpec
 
@@ -62,14 +64,19 @@ def seeded(spec: TrainingSpec, seed: int, epochs: int | None, threads: int) -> T
     return spec.model_copy(update={"training": spec.training.model_copy(update=changes)})
 
 
-def run_once(recipe: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str, Any]:
-    """Run, or finish, one run and append it to the file; a finished one is read from there."""
+def run_once(
+    recipe: str, arm: str, spec: TrainingSpec, runs: Path, *, field: str = "recipe", left_out: Sequence[str] = LEFT_OUT
+) -> dict[str, Any]:
+    """Run, or finish, one run and append it to the file; a finished one is read from there.
+
+    field: what a line calls `recipe`. left_out: of the result.
+    """
     asked = spec.model_dump(mode="json", exclude_unset=True)
     for line in lines(runs):
-        if (line["recipe"], line["arm"], line["asked"]) == (recipe, arm, asked):
+        if (line[field], line["arm"], line["asked"]) == (recipe, arm, asked):
             return dict(line)
-    folder = state_folder(Path(tempfile.gettempdir()) / "altprop-recipe-runs", recipe, asked)
-    curve_file = folder / "curve.jsonl"
+    folder = state_folder(recipe, asked)
+    curve_file, findings_file = folder / "curve.jsonl", folder / "findings.jsonl"
     told(recipe, arm, f"seed {spec.training.seed}")
 
     def keep(event: Event) -> None:
@@ -78,20 +85,27 @@ def run_once(recipe: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str,
             with curve_file.open("a") as file:
                 file.write(json.dumps({"epoch": event.epoch, "step": event.step, **values}) + "\n")
             told(f"  epoch {event.epoch}:", *(f"{k} {v:.4f}" for k, v in event.values.items() if v is not None))
+        elif isinstance(event, Finding):
+            with findings_file.open("a") as file:
+                file.write(json.dumps(event.sentence) + "\n")
 
     checkpoints = sorted(folder.glob("step-*.safetensors"))
     ended: dict[str, Any]
+    whole: dict[str, Any] | None
     try:
         outcome = fit(spec, on_event=keep, output=folder, resume=checkpoints[-1] if checkpoints else None)
-        ended = {key: value for key, value in (outcome.result or {}).items() if key not in LEFT_OUT}
+        whole = outcome.spec.model_dump(mode="json")
+        ended = {key: value for key, value in (outcome.result or {}).items() if key not in left_out}
     except TrainerError as error:
-        ended = {"failed": error.code, "sentence": error.sentence}
+        whole, ended = None, {"failed": error.code, "sentence": error.sentence}
     curve = {each["step"]: each for each in lines(curve_file)}  # a resumed run repeats some epochs, bit for bit
     line = {
-        "recipe": recipe,
+        field: recipe,
         "arm": arm,
         "seed": spec.training.seed,
         "asked": asked,
+        "spec": whole,
+        "findings": list(dict.fromkeys(lines(findings_file))),
         "commit": commit(),
         "curve": [curve[step] for step in sorted(curve)],
         "result": ended,
@@ -103,10 +117,10 @@ def run_once(recipe: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[str,
     return line
 
 
-def state_folder(root: Path, name: str, asked: dict[str, Any]) -> Path:
+def state_folder(name: str, asked: dict[str, Any]) -> Path:
     """Where an interrupted run of this spec left its checkpoints; a run with other settings has a folder of its own."""
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    folder = root / f"{name}-{digest}"
+    folder = Path(tempfile.gettempdir()) / "altprop-recipe-runs" / f"{name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -114,6 +128,20 @@ def state_folder(root: Path, name: str, asked: dict[str, Any]) -> Path:
 def lines(path: Path) -> list[Any]:
     """The JSON lines of a file; none if there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+
+def quasi_random(
+    space: dict[str, tuple[float, float]], count: int, *, seed: int, digits: int
+) -> list[dict[str, float]]:
+    """The first points of a scrambled Sobol sequence through a log-uniform space, rounded to significant digits."""
+    points: Any = qmc.Sobol(len(space), seed=seed).random_base2(math.ceil(math.log2(max(count, 2))))
+    return [
+        {
+            name: float(f"{low * (high / low) ** share:.{digits}g}")
+            for (name, (low, high)), share in zip(space.items(), point, strict=True)
+        }
+        for point in points[:count]
+    ]
 
 
 def told(*words: object) -> None:
