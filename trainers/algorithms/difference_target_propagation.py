@@ -59,6 +59,8 @@ class DifferenceTargetPropagation:
     Hyperparameters = DifferenceTargetPropagationHyperparameters
     cures: ClassVar[Mapping[str, str]] = {
         "saturated": "Lower target_step; or, with feedback_schedule step, warm the inverses up with feedback_warmup.",
+        "vanishing": "Raise target_step, or set inverse_sees to value: an inverse that sees signs sends nothing down "
+        "before a target has changed one.",
     }
     """What to change, by the code of a finding of `trainers.diagnostics`, where the usual cure is not the best here."""
 

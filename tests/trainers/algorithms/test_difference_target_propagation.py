@@ -19,7 +19,7 @@ from trainers.algorithms.target_propagation_inverses import propagate_targets
 from trainers.assembly import assemble
 from trainers.datasets.declaration import Task
 from trainers.errors import SpecError
-from trainers.events import Artefact, Event
+from trainers.events import Artefact, Event, Finding
 from trainers.graves_rmsprop import GravesRMSprop
 from trainers.loop import StopRequest
 from trainers.networks.mlp import MLP, MLPOptions
@@ -489,6 +489,27 @@ def test_with_the_correction_a_deep_network_learns_and_without_it_does_not() -> 
         accuracy[correction] = outcome.result["test_accuracy"]
     assert accuracy["difference"] > 0.85
     assert accuracy["none"] < 0.3
+
+
+def test_a_target_that_changes_no_sign_is_reported_with_a_way_out_that_works() -> None:
+    network = {"kind": "mlp", "hidden": [20, 20], "activation": "tanh", "transmit": "sign"}
+    found = {
+        sees: [
+            event.sentence
+            for event in events_of(digits({"target_step": 1e-6, "inverse_sees": sees}, network=network))
+            if isinstance(event, Finding) and event.code == "vanishing"
+        ]
+        for sees in ("sign", "value")
+    }
+    assert "no signal at all reaches layer 1" in found["sign"][0]
+    assert "set inverse_sees to value" in found["sign"][0]
+    assert found["value"] == []
+
+
+def events_of(spec: dict[str, Any]) -> list[Event]:
+    events: list[Event] = []
+    fit(spec, on_event=events.append)
+    return events
 
 
 def test_predictions_of_a_stochastic_network_are_mean_probabilities() -> None:
