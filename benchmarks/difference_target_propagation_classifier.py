@@ -88,6 +88,7 @@ def run(filters: str, spec: TrainingSpec | None, settings: dict[str, float], opt
                 "seed": seed,
                 "form": options.form,
                 "epochs": options.epochs,
+                "autoencoder_epochs": options.autoencoder_epochs,
                 "settings": settings,
             }
             if any(all(line[name] == value for name, value in key.items()) for line in lines(options.record)):
@@ -115,6 +116,7 @@ def search(filters: str, spec: TrainingSpec | None, options: argparse.Namespace)
             "trial": number,
             "settings": settings,
             "epochs": options.epochs,
+            "autoencoder_epochs": options.autoencoder_epochs,
             "train_size": options.train_size,
         }
         done = any(all(line.get(name) == value for name, value in key.items()) for line in lines(options.search_record))
