@@ -11,12 +11,11 @@ judged on validation data. The data directory is ALTPROP_DATA_DIR.
 
 import argparse
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recipe_runs import commit, lines, seeded, told
+from recipe_runs import append, commit, lines, seeded, told
 
 from trainers import fit
 from trainers.errors import Diverged
@@ -151,9 +150,7 @@ def run_once(experiment: str, arm: str, spec: TrainingSpec, runs: Path) -> dict[
         line |= {"curve": curve, "result": None, "diverged": diverged.sentence}
     last = curve[-1].get("test_accuracy") if curve else None
     told("  test accuracy", last)
-    runs.parent.mkdir(parents=True, exist_ok=True)
-    with runs.open("a") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
+    append(runs, line)
     return line
 
 

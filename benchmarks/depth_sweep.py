@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from recipe_runs import RESULTS, commit, lines, told
+from recipe_runs import RESULTS, append, commit, lines, told
 
 from service.comparison.gradient_health import LayerHealth, Sweep, deepest_trained, layer_health, signal_fall, sweeps
 from service.comparison.plots.style import arm_styles, legend, mark_level, render
@@ -133,9 +133,7 @@ def run_once(spec: dict[str, Any], runs: Path) -> None:
     except TrainerError as error:
         ended = {"state": "failed", "reason": error.code, "sentence": error.sentence}
         told(f"  {error.sentence}")
-    runs.parent.mkdir(parents=True, exist_ok=True)
-    with runs.open("a") as file:
-        file.write(json.dumps({"asked": spec, "commit": commit(), "diagnosed": moments, **ended}) + "\n")
+    append(runs, {"asked": spec, "commit": commit(), "diagnosed": moments, **ended})
 
 
 # -- scoring ----------------------------------------------------------------------------------------------------------

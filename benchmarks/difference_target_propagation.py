@@ -11,7 +11,7 @@ directory is ALTPROP_DATA_DIR.
 import argparse
 from pathlib import Path
 
-from difference_target_propagation_search import SEARCHED, best_trial
+from difference_target_propagation_search import SEARCHED, SEARCHED_ARM, best_trial, unsearched
 from recipe_runs import RESULTS, lines, run_once, seeded
 
 from trainers.recipes import RECIPES
@@ -45,10 +45,10 @@ def main() -> None:
     for seed in range(int(first), int(last or first) + 1):
         for experiment in options.experiment or EXPERIMENTS:
             form = RECIPES[PREFIX + experiment.replace("_", "-")].form(options.form)
-            for arm, spec in form.arms.items():
+            for arm, spec in (unsearched(form.arms) if options.searched else form.arms).items():
                 if options.arm is None or arm in options.arm:
                     changed = seeded(spec, seed, options.epochs, options.threads)
-                    name = f"{arm}, searched" if options.searched else arm
+                    name = arm + SEARCHED_ARM if options.searched else arm
                     if options.searched:
                         changed = with_searched(changed, experiment, arm, options.search_record)
                     run_once(experiment, name, changed, options.runs, field="experiment", left_out=LEFT_OUT)

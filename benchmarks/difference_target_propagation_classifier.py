@@ -13,12 +13,12 @@ are lines of results/dtp.search.jsonl. `--searched` runs with the best of them.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from recipe_runs import RESULTS, commit, lines, quasi_random, seeded, told
+from difference_target_propagation_search import SEARCH_SEED, SEARCHED, best_trial
+from recipe_runs import RESULTS, append, commit, is_done, lines, quasi_random, seeded, told
 from torch import Tensor
 
 from trainers import fit
@@ -30,9 +30,6 @@ from trainers.resolve import resolve_parts
 from trainers.spec import TrainingSpec
 
 RECIPE = "difference-target-propagation-autoencoder"
-
-
-SEARCH_SEED = 90_001
 FINE_TUNING = {"learning_rate": 1e-3}
 CLASSIFIER_SPACE = {"classifier.learning_rate": (2e-4, 3e-3), "classifier.input_noise": (0.02, 0.5)}
 SPACES: dict[str, dict[str, tuple[float, float]]] = {
@@ -64,7 +61,7 @@ def main() -> None:
     parser.add_argument("--searched", action="store_true", help="with the settings that a search found")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", type=Path, default=RESULTS / "dtp.classifier.jsonl", help="finished runs")
-    parser.add_argument("--search-record", type=Path, default=RESULTS / "dtp.search.jsonl", help="finished trials")
+    parser.add_argument("--search-record", type=Path, default=SEARCHED, help="finished trials")
     options = parser.parse_args()
     arms: dict[str, TrainingSpec | None] = {**RECIPES[RECIPE].form(options.form).arms, "none": None}
     for filters, spec in arms.items():
@@ -91,7 +88,7 @@ def run(filters: str, spec: TrainingSpec | None, settings: dict[str, float], opt
                 "autoencoder_epochs": options.autoencoder_epochs,
                 "settings": settings,
             }
-            if any(all(line[name] == value for name, value in key.items()) for line in lines(options.record)):
+            if is_done(options.record, key):
                 continue
             if spec is not None and encoder is None:
                 encoder = encoder_of(spec, settings, seed, options)
@@ -119,8 +116,7 @@ def search(filters: str, spec: TrainingSpec | None, options: argparse.Namespace)
             "autoencoder_epochs": options.autoencoder_epochs,
             "train_size": options.train_size,
         }
-        done = any(all(line.get(name) == value for name, value in key.items()) for line in lines(options.search_record))
-        if done:
+        if is_done(options.search_record, key):
             continue
         encoder = None if spec is None else encoder_of(spec, settings, SEARCH_SEED, options)
         curve = classifier_curve(encoder, "all", settings, SEARCH_SEED, options)
@@ -131,10 +127,10 @@ def search(filters: str, spec: TrainingSpec | None, options: argparse.Namespace)
 
 
 def best_settings(filters: str, record: Path) -> dict[str, float]:
-    found = [line for line in lines(record) if (line["experiment"], line["arm"]) == ("classifier", filters)]
-    if not found:
+    found = best_trial(lines(record), "classifier", filters)
+    if found is None:
         raise SystemExit(f"No search covers filters from {filters}; run with --search first, or leave --searched out.")
-    return dict(max(found, key=lambda line: line["validation_accuracy"])["settings"])
+    return dict(found["settings"])
 
 
 def encoder_of(
@@ -200,11 +196,6 @@ def part_of(settings: dict[str, float], part: str) -> dict[str, float]:
 
 def train_size_of(options: argparse.Namespace) -> dict[str, int]:
     return {} if options.train_size is None else {"train_size": options.train_size}
-
-
-def append(record: Path, line: dict[str, Any]) -> None:
-    with record.open("a") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def write_report(runs: Path, folder: Path) -> None:
     """Everything that the finished runs say, and the recorded search and speed where there are."""
     every = [json.loads(line) for line in runs.read_text().splitlines()] if runs.exists() else []
     lines = [line for line in every if "failed" not in line["result"]]
+    failed = [line for line in every if "failed" in line["result"]]
     groups: dict[tuple[str, str, int], list[Line]] = defaultdict(list)
     for line in lines:
         groups[line["experiment"], line["arm"], line["spec"]["training"]["epochs"]].append(line)
@@ -46,7 +47,9 @@ def write_report(runs: Path, folder: Path) -> None:
         )
         + "\n"
     )
-    (folder / "dtp.md").write_text(markdown(summaries, chosen, speed, classifiers))
+    told = [f"- {f['experiment']}, {f['arm']}, seed {f['seed']}: {f['result']['sentence']}\n" for f in failed]
+    page = markdown(summaries, chosen, speed, classifiers)
+    (folder / "dtp.md").write_text(page + "".join(["\n## Failed runs\n\n", *told] if told else []))
     for experiment in sorted({line["experiment"] for line in lines}):
         plot(experiment, [line for line in lines if line["experiment"] == experiment], folder)
     print((folder / "dtp.md").read_text())
@@ -160,10 +163,10 @@ def markdown(
             "of best validation accuracy. Reported: 1.35 (unconfirmed).\n\n"
             "| filters from | trained | settings | epochs | seeds | test error, % |\n|---|---|---|---|---|---|\n"
         )
-        for key in sorted({(each["filters"], each["trained"], settings_of(each)) for each in classifiers}):
-            own = [each for each in classifiers if (each["filters"], each["trained"], settings_of(each)) == key]
+        for key in sorted({classifier_key(each) for each in classifiers}):
+            own = [each for each in classifiers if classifier_key(each) == key]
             errors = shown(interval([each["test_error"] for each in own]))
-            parts.append(f"| {key[0]} | {key[1]} | {key[2]} | {own[0]['epochs']} | {len(own)} | {errors} |\n")
+            parts.append(f"| {' | '.join(str(each) for each in key)} | {len(own)} | {errors} |\n")
     if chosen:
         parts.append(
             "\n## Search\n\n| experiment | arm | trials | validation accuracy | settings |\n|---|---|---|---|---|\n"
@@ -185,8 +188,9 @@ def markdown(
     return "".join(parts)
 
 
-def settings_of(classifier: dict[str, Any]) -> str:
-    return "searched" if classifier["settings"] else "the recipe's"
+def classifier_key(line: dict[str, Any]) -> tuple[str, str, str, int]:
+    """What a row of the table is about: filters, what is trained, settings, epochs."""
+    return line["filters"], line["trained"], "searched" if line["settings"] else "the recipe's", line["epochs"]
 
 
 def cosines(of_runs: Sequence[Sequence[float | None]]) -> str:

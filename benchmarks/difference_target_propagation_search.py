@@ -9,12 +9,11 @@ and trials found there are not repeated.
 """
 
 import argparse
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recipe_runs import RESULTS, lines, quasi_random
+from recipe_runs import RESULTS, append, is_done, quasi_random
 
 from trainers import fit
 from trainers.errors import Diverged
@@ -23,6 +22,7 @@ from trainers.recipes import RECIPES
 from trainers.spec import TrainingSpec
 
 SEARCH_SEED = 90_001
+SEARCHED_ARM = ", searched"
 SEARCHED = RESULTS / "dtp.search.jsonl"
 PREFIX = "difference-target-propagation-"
 Space = dict[str, tuple[float, float]]
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", type=Path, default=SEARCHED)
     options = parser.parse_args()
-    for arm, spec in RECIPES[PREFIX + options.experiment.replace("_", "-")].form(options.form).arms.items():
+    for arm, spec in unsearched(RECIPES[PREFIX + options.experiment.replace("_", "-")].form(options.form).arms).items():
         if options.arm is not None and arm not in options.arm:
             continue
         for number, settings in enumerate(trials_of(spec, options.trials, SPACES[options.space])):
@@ -112,11 +112,10 @@ def main() -> None:
                 "epochs": options.epochs,
                 "train_size": options.train_size,
             }
-            if any(all(line[name] == value for name, value in key.items()) for line in lines(options.record)):
+            if is_done(options.record, key):
                 continue
             line = key | score(spec, settings, options)
-            with options.record.open("a") as file:
-                file.write(json.dumps(line, sort_keys=True) + "\n")
+            append(options.record, line)
             print(arm, number, settings, f"{line['validation_accuracy']:.4f}", flush=True)
 
 
@@ -158,6 +157,11 @@ def score(spec: TrainingSpec, settings: dict[str, Any], options: argparse.Namesp
     except Diverged as diverged:
         return {"validation_accuracy": 0.0, "each_epoch": values, "ended": diverged.sentence}
     return {"validation_accuracy": max(values), "each_epoch": values, "ended": "done"}
+
+
+def unsearched(arms: Mapping[str, TrainingSpec]) -> dict[str, TrainingSpec]:
+    """Without those that a recipe already holds with what a search found for them."""
+    return {arm: spec for arm, spec in arms.items() if not arm.endswith(SEARCHED_ARM)}
 
 
 def best_trial(trials: Sequence[dict[str, Any]], experiment: str, arm: str) -> dict[str, Any] | None:

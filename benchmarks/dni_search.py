@@ -10,14 +10,13 @@ looked at. Each trial is one line of results/dni.search.jsonl, and trials found 
 """
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from recipe_runs import RESULTS, lines, quasi_random, told
+from recipe_runs import RESULTS, append, is_done, lines, quasi_random, told
 
 from trainers import fit
 from trainers.errors import TrainerError
@@ -95,12 +94,10 @@ def search(name: str, case: Case, arm: str, spec: TrainingSpec, options: argpars
     record: Path = options.record
     for number, settings in enumerate(trials_of(case, spec, options.trials)):
         key = {"case": name, "arm": arm, "trial": number, "settings": settings, "epochs": case.epochs}
-        if any(all(line[field] == value for field, value in key.items()) for line in lines(record)):
+        if is_done(record, key):
             continue
         line = key | scored(case, spec, settings, options.threads)
-        record.parent.mkdir(parents=True, exist_ok=True)
-        with record.open("a") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
+        append(record, line)
         told(name, arm, number, settings, line["score"], line["ended"])
 
 

@@ -10,13 +10,12 @@ judged on validation data. The data directory is ALTPROP_DATA_DIR.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import recipe_runs
-from recipe_runs import commit, lines, told
+from recipe_runs import append, commit, lines, told
 
 from trainers import fit
 from trainers.errors import Diverged
@@ -141,9 +140,7 @@ def run_once(experiment: str, form: str, arm: str, spec: TrainingSpec, runs: Pat
         line |= {"dependences": dependences}
     last = curve[-1].get("test_accuracy") if curve else None
     told("  test accuracy", last)
-    runs.parent.mkdir(parents=True, exist_ok=True)
-    with runs.open("a") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
+    append(runs, line)
     return line
 
 

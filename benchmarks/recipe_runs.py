@@ -110,9 +110,7 @@ def run_once(
         "curve": [curve[step] for step in sorted(curve)],
         "result": ended,
     }
-    runs.parent.mkdir(parents=True, exist_ok=True)
-    with runs.open("a") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
+    append(runs, line)
     shutil.rmtree(folder)
     return line
 
@@ -128,6 +126,18 @@ def state_folder(name: str, asked: dict[str, Any]) -> Path:
 def lines(path: Path) -> list[Any]:
     """The JSON lines of a file; none if there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines() if line] if path.exists() else []
+
+
+def append(path: Path, line: dict[str, Any]) -> None:
+    """One more JSON line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(line, sort_keys=True) + "\n")
+
+
+def is_done(path: Path, key: dict[str, Any]) -> bool:
+    """Whether the file has a line with all of `key`'s values."""
+    return any(all(line.get(name) == value for name, value in key.items()) for line in lines(path))
 
 
 def quasi_random(
