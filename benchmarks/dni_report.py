@@ -1,9 +1,9 @@
 """Tables and plots of decoupled neural interfaces from their finished runs: dni.md, dni.json, dni.*.svg.
 
-Called by `benchmarks/synthetic_gradients.py`. A row is an arm of a recipe at one length of run and one set of
-settings, over its seeds: mean and 95 % interval (Student's t). Runs that failed are counted, and stay in the row. The
-source's figure for the arm stands beside it, with its mark. Joint tables (MNIST by depth; sequences by T) take of each
-arm the longest run.
+Called by `benchmarks/synthetic_gradients.py`. A row is an arm of a recipe at one length of run, one network and one
+set of settings, over its seeds: mean and 95 % interval (Student's t). Runs that failed are counted, and stay in the
+row. The source's figure for the arm stands beside it, with its mark. Joint tables (MNIST by depth; sequences by T) take
+of each arm the longest run.
 """
 
 import json
@@ -30,7 +30,7 @@ def write_report(runs: Path, folder: Path) -> None:
     groups: dict[tuple[str, str, int, str], list[Row]] = defaultdict(list)
     for line in lines(runs):
         asked = line["asked"]
-        settings = json.dumps(asked.get("hyperparameters", {}), sort_keys=True)
+        settings = json.dumps(asked.get("hyperparameters", {}) | {"network": asked.get("network")}, sort_keys=True)
         groups[line["recipe"], line["arm"], asked["training"]["epochs"], settings].append(line)
     rows = [row_of(*key, group) for key, group in sorted(groups.items())]
     search = found()
@@ -66,11 +66,13 @@ def measure_of(result: dict[str, Any]) -> tuple[str, str, Callable[[float], floa
 
 def row_of(recipe: str, arm: str, epochs: int, settings: str, runs: Sequence[Row]) -> Row:
     finished = [run for run in runs if "failed" not in run["result"]]
+    hyperparameters = json.loads(settings)
     row: Row = {
         "recipe": recipe,
         "arm": arm,
         "epochs": epochs,
-        "settings": json.loads(settings),
+        "network": hyperparameters.pop("network"),
+        "settings": hyperparameters,
         "seeds": sorted(run["seed"] for run in runs),
         "failed": sorted({run["result"]["sentence"] for run in runs if "failed" in run["result"]}),
         "source": [figure_text(figure) for figure in RECIPES[recipe].figures if is_of(figure, arm)],
@@ -106,7 +108,8 @@ def is_of(figure: Figure, arm: str) -> bool:
 
 def figure_text(figure: Figure) -> str:
     unit = "accuracy " if figure.measure.startswith("test_accuracy") else ""
-    return f"{unit}{figure.value} ({figure.mark}) {figure.note}".strip()
+    value = f"{figure.value:g}" if isinstance(figure.value, int | float) else figure.value
+    return f"{unit}{value} ({figure.mark}) {figure.note}".strip()
 
 
 def row_to_show(rows: Sequence[Row], recipe: str, arm: str) -> Row | None:
@@ -130,11 +133,16 @@ def mnist_by_depth(rows: Sequence[Row], folder: Path) -> list[str]:
 
 
 def by_chunk(rows: Sequence[Row], folder: Path, recipe: str) -> list[str]:
-    """Rows: BPTT, DNI, DNI + Aux; columns: T."""
+    """Rows: BPTT, DNI, DNI + Aux; columns: T. A table for each size of network."""
     arms, chunks = ("BPTT", "DNI", "DNI + Aux"), (2, 3, 4, 5, 8)
-    cells = {(arm, T): row_to_show(rows, recipe, f"{arm} T = {T}") for arm in arms for T in chunks}
-    title = RECIPES[PREFIX + recipe].title
-    return joint(title, "T", recipe, cells, arms, chunks, folder)
+    parts: list[str] = []
+    rows = [row for row in rows if row["recipe"] == PREFIX + recipe]
+    for size in sorted({row["network"]["hidden"] for row in rows}):
+        own = [row for row in rows if row["network"]["hidden"] == size]
+        cells = {(arm, T): row_to_show(own, recipe, f"{arm} T = {T}") for arm in arms for T in chunks}
+        title = f"{RECIPES[PREFIX + recipe].title}, {size} units"
+        parts += joint(title, "T", f"{recipe}-{size}", cells, arms, chunks, folder)
+    return parts
 
 
 def joint(
@@ -180,8 +188,15 @@ def joint(
 def cell_text(row: Row | None) -> str:
     if row is None:
         return ""
-    source = f" [{row['source_value']}]" if row["source_value"] is not None else ""
-    return shown(row["values"]) + source
+    source = f" [{row['source_value']:g}]" if row["source_value"] is not None else ""
+    return value_text(row) + source
+
+
+def value_text(row: Row, field: str = "values") -> str:
+    """A length is a whole number where one run found it."""
+    if row["measure"] == "longest sequence solved" and len(row[field]) == 1:
+        return f"{row[field][0]:g} (n = 1)"
+    return shown(row[field])
 
 
 # -- a recipe's section -----------------------------------------------------------------------------------------------
@@ -194,22 +209,28 @@ def section(recipe: str, rows: Sequence[Row], folder: Path) -> list[str]:
         f"| arm | epochs | seeds | {measured} | after epoch 1 | source's figure | samples/s | settings | failed |\n",
         "|---|---|---|---|---|---|---|---|---|\n",
     ]
+    note = shared_note(recipe)
+    sizes = {json.dumps(row["network"]) for row in rows}
     for row in rows:
         has = "values" in row
         rates = row.get("samples_per_second", [])
         settings = ", ".join(f"{name} {value}" for name, value in row["settings"].items() if name != "optimizer")
+        if len(sizes) > 1:
+            settings = f"{row['network']['hidden']} units, {settings}"
         columns = [
             row["arm"],
             row["epochs"],
             ", ".join(map(str, row["seeds"])),
-            shown(row["values"]) if has else "none finished",
-            shown(row["after_first_epoch"]) if has and row["after_first_epoch"] else "",
-            "; ".join(row["source"]),
+            value_text(row) if has else "none finished",
+            value_text(row, "after_first_epoch") if has and row["after_first_epoch"] else "",
+            "; ".join(source.removesuffix(note).strip() for source in row["source"]),
             f"{sum(rates) / len(rates):,.0f}" if rates else "",
             settings,
             "; ".join(row["failed"]),
         ]
         parts.append(f"| {' | '.join(map(str, columns))} |\n")
+    if note:
+        parts.append(f"\nThe source's figures: {note}.\n")
     counted = [row for row in rows if COUNTS[0] in row]
     if counted:
         parts.append("\n| arm | epochs | odd digits right, % | threes right, % |\n|---|---|---|---|\n")
@@ -219,6 +240,12 @@ def section(recipe: str, rows: Sequence[Row], folder: Path) -> list[str]:
         parts.append(f"\n![curves](dni.curves.{recipe.removeprefix(PREFIX)}.svg)\n")
         curves(recipe, rows, folder)
     return parts
+
+
+def shared_note(recipe: str) -> str:
+    """What all figures of the recipe are marked with, to be said once; "" where they differ."""
+    notes = {figure.note for figure in RECIPES[recipe].figures}
+    return notes.pop() if len(notes) == 1 else ""
 
 
 def curves(recipe: str, rows: Sequence[Row], folder: Path) -> None:

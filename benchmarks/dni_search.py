@@ -49,10 +49,32 @@ class Case:
     def covers(self, recipe: str) -> bool:
         return recipe.removeprefix(PREFIX).startswith(self.family)
 
+    def is_as_long_as(self, other: "Case") -> bool:
+        """Whether scores of the two can be compared."""
+        return (self.recipe, self.epochs, self.train_size) == (other.recipe, other.epochs, other.train_size)
+
 
 # Of two cases that cover a recipe the first counts, where it has trials: the longer one, about what the other found.
+# Cases of equal length are two spaces of one search.
 CASES = {
+    "mnist-longer": Case(
+        "mnist-5",
+        ("mnist-3", "mnist-4", "mnist-5", "mnist-6"),
+        20,
+        "validation_accuracy",
+        1,
+        {"learning_rate": (5e-4, 3e-2), "synthesizer_learning_rate": (5e-4, 1e-2)},
+    ),
+    "mnist-longer, low rates": Case(
+        "mnist-5",
+        ("mnist-3", "mnist-4", "mnist-5", "mnist-6"),
+        20,
+        "validation_accuracy",
+        1,
+        {"learning_rate": (5e-5, 1e-3), "synthesizer_learning_rate": (2e-3, 3e-2)},
+    ),
     "mnist": Case("mnist-5", ("mnist-", "unlock"), 6, "validation_accuracy", 1, RATES, train_size=20_000),
+    "cifar10-longer": Case("cifar10-cnn", ("cifar10-cnn",), 20, "validation_accuracy", 1, RATES),
     "cifar10": Case("cifar10-cnn", ("cifar10-cnn",), 5, "validation_accuracy", 1, RATES),
     "repeat-copy-longer": Case(
         "repeat-copy",
@@ -149,13 +171,15 @@ def best_settings(recipe: str, arm: str, record: Path = RECORD) -> dict[str, flo
 
     Arms that differ in T alone share what was found for one of them.
     """
-    for name, case in CASES.items():
-        found = [
-            line
-            for line in lines(record)
-            if line["case"] == name and line["score"] is not None and _kind(line["arm"]) == _kind(arm)
-        ]
-        if case.covers(recipe) and found:
+    covering = {name: case for name, case in CASES.items() if case.covers(recipe)}
+    trials = [
+        line
+        for line in lines(record)
+        if line["case"] in covering and line["score"] is not None and _kind(line["arm"]) == _kind(arm)
+    ]
+    for case in covering.values():
+        found = [line for line in trials if covering[line["case"]].is_as_long_as(case)]
+        if found:
             return dict(max(found, key=lambda line: line["score"])["settings"])
     return None
 
