@@ -92,6 +92,20 @@ CASES = {
     "repeat-copy": Case(
         "repeat-copy", ("repeat-copy", "copy"), 10, "longest_solved", 1, THROUGH_TIME, over_epochs=fmean
     ),
+    "repeat-copy, auxiliary": Case(
+        "repeat-copy",
+        ("repeat-copy", "copy"),
+        10,
+        "longest_solved",
+        1,
+        {
+            "learning_rate": (8e-4, 4e-3),
+            "synthesizer_learning_rate": (1e-4, 1e-3),
+            "applied_scale": (0.4, 1.0),
+            "auxiliary_weight": (0.1, 30.0),
+        },
+        over_epochs=fmean,
+    ),
     "characters": Case("characters", ("characters",), 1, "validation_loss", -1, THROUGH_TIME),
     "two-networks": Case("two-networks", ("two-networks",), 4, "validation_accuracy", 1, THROUGH_TIME),
 }

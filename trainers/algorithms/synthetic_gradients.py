@@ -174,6 +174,11 @@ class SyntheticGradients:
         """The state that a recurrent network goes on from."""
         return () if self.recurrent is None else self.recurrent.carried
 
+    @property
+    def chunk_before(self) -> tuple[Tensor, ...]:
+        """What a recurrent network's auxiliary task goes back to."""
+        return () if self.recurrent is None else self.recurrent.chunk_before
+
     def phases(self, epoch: int, epochs: int) -> tuple[str, ...]:
         return ("train",)
 
@@ -260,6 +265,7 @@ class SyntheticGradients:
             "synthesizer_optimizer": {} if optimizer is None else optimizer.state_dict(),
             "streams": self.streams.state_dict(),
             "carried": {str(place): each for place, each in enumerate(self.carried)},
+            "chunk_before": {str(place): each for place, each in enumerate(self.chunk_before)},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -273,6 +279,7 @@ class SyntheticGradients:
         if self.recurrent is not None:
             device = next(self.network.parameters()).device
             self.recurrent.carried = tuple(each.to(device) for each in state["carried"].values())
+            self.recurrent.chunk_before = tuple(each.to(device) for each in state.get("chunk_before", {}).values())
 
 
 class Update:

@@ -12,10 +12,14 @@ takes the gradient by the chunk's last state for 0, a synthesizer predicts it.
 
     θ:          Σ_τ ∂L_τ/∂θ + γ δ̂_T ∂h_T/∂θ          γ = applied_scale, so the bootstrapped targets are discounted by it
     synthesizer ‖δ̂_0 − δ_0‖²,  δ_0 = Σ_τ ∂L_τ/∂h_0 + γ δ̂_T ∂h_T/∂h_0;  0 for the state that a sequence ended in
-    Aux         w ‖A(h_0) − δ̂_T‖², δ̂_T fixed; its gradient by h_0 is a part of δ_0, and so reaches the chunk before
+    Aux         w ‖A(h_0) − δ̂_T‖², δ̂_T fixed: a loss of the chunk before, that h_0 is the end of, and of A
 
 Losses here are sums over a sample's time steps, whatever the chunk's length, so that chunks add up; the network's own
 gradient is divided by batch and steps again.
+
+The auxiliary loss is known a chunk late. The chunk before is then run again, from the state it began in, and the loss
+is backpropagated through it. Sending its gradient by h_0 back as a part of δ_0 instead would be in vain: A regresses on
+h_0, so that what it leaves over averages to nothing for a synthesizer that sees h_0 alone.
 """
 
 from dataclasses import dataclass, field
@@ -60,6 +64,8 @@ class RecurrentInterface:
         if hyperparameters.auxiliary:
             self.auxiliary = make_synthesizer("auxiliary", shape, shape, 0, hyperparameters, streams)
         self.carried: tuple[Tensor, ...] = ()
+        self.chunk_before: tuple[Tensor, ...] = ()
+        """Aux: its inputs, and the state it began in; () at a sequence's start."""
 
     def models(self) -> dict[str, Synthesizer]:
         """By name."""
@@ -108,12 +114,13 @@ class RecurrentInterface:
         if ended:
             self._check(step, torch.cat(before, dim=1), torch.zeros_like(predicted))
         elif before:
-            start = torch.cat(leaves, dim=1).detach()
-            target = sent * unit
+            self._check(step, torch.cat(leaves, dim=1).detach(), sent * unit)
             if self.auxiliary is not None:
-                target = target + self._auxiliary_step(step, self.auxiliary, start, predicted)
-            self._check(step, start, target)
+                self._auxiliary_step(step, self.auxiliary, predicted, unit)
         self.carried = tuple(each.detach() for each in after)
+        if self.auxiliary is not None:
+            # The batch's memory may be that of the next one.
+            self.chunk_before = (batch.inputs.clone(), *(each.detach() for each in leaves))
         return step
 
     def _leaves(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -135,14 +142,19 @@ class RecurrentInterface:
         step.synthesizer_gradients |= {f"state.{name}": each for name, each in gradients.items()}
         step.compared[self.network.layers[-2].name] = (prediction, target)
 
-    def _auxiliary_step(self, step: ChunkStep, auxiliary: Synthesizer, start: Tensor, predicted: Tensor) -> Tensor:
-        """Its gradients join the step's; returns what the auxiliary loss sends back to the boundary's state."""
-        start = start.requires_grad_(True)
-        named = dict(auxiliary.named_parameters())
+    def _auxiliary_step(self, step: ChunkStep, auxiliary: Synthesizer, predicted: Tensor, unit: float) -> None:
+        """Its gradients join the step's: of A's weights, and of the network's through the chunk before."""
+        inputs, *start = self.chunk_before
+        weights, models = dict(self.network.named_parameters()), dict(auxiliary.named_parameters())
         with torch.enable_grad():
-            difference = auxiliary(start, None) - predicted
-            loss = difference.square().sum() / len(start)
-        *found, by_state = torch.autograd.grad(loss, [*named.values(), start])
-        step.synthesizer_gradients |= {f"auxiliary.{name}": each for name, each in zip(named, found, strict=True)}
-        unit = len(start) if self.hyperparameters.gradient_scale == "per_sample" else 1
-        return by_state * (unit * self.hyperparameters.auxiliary_weight)
+            _, boundary = self.network.run(inputs, tuple(start))
+            difference = auxiliary(torch.cat(boundary, dim=1), None) - predicted
+            loss = difference.square().sum() / len(inputs)
+        found = torch.autograd.grad(loss, [*models.values(), *weights.values()], allow_unused=True)
+        for name, each in zip(models, found, strict=False):
+            step.synthesizer_gradients[f"auxiliary.{name}"] = torch.zeros_like(models[name]) if each is None else each
+        samples = len(inputs) if self.hyperparameters.gradient_scale == "per_sample" else 1
+        scale = self.hyperparameters.auxiliary_weight * samples / unit
+        for name, each in zip(weights, found[len(models) :], strict=True):
+            if each is not None:  # the readout has no part in it
+                step.gradients[name] = step.gradients[name] + each * scale

@@ -54,6 +54,7 @@ class TwoNetworkInterfaces:
             if at in (hyperparameters.borders or ())
         }
         self.carried: State = ()
+        self.chunk_before: State = ()  # for an auxiliary task, which it has not
         a, b = (tuple(each for each in network.layers if each.name.startswith(part)) for part in ("a.", "b."))
         self.layers: tuple[tuple[Layer, ...], tuple[Layer, ...]] = (a, b)
 

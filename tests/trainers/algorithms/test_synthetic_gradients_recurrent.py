@@ -131,10 +131,15 @@ def test_a_new_synthesizer_is_truncated_backpropagation(cell: str, layers: int) 
 @pytest.mark.parametrize("auxiliary", [False, True], ids=["DNI", "DNI + Aux"])
 @pytest.mark.parametrize("applied_scale", [1.0, 0.1])
 def test_steps_are_those_of_the_equations(auxiliary: bool, applied_scale: float) -> None:
-    """Single steps of the cell, one graph a chunk, three chunks and the start of another sequence."""
+    """Single steps of the cell, one graph a chunk, four chunks and the start of another sequence."""
     rate = 0.05
     algorithm = learner(
-        "lstm", learning_rate=rate, synthesizer_learning_rate=rate, auxiliary=auxiliary, applied_scale=applied_scale
+        "lstm",
+        learning_rate=rate,
+        synthesizer_learning_rate=rate,
+        auxiliary=auxiliary,
+        auxiliary_weight=0.7,
+        applied_scale=applied_scale,
     )
     network = algorithm.network
     assert isinstance(network, Recurrent)
@@ -147,40 +152,52 @@ def test_steps_are_those_of_the_equations(auxiliary: bool, applied_scale: float)
     def linear(state: Tensor, model: list[Tensor]) -> Tensor:
         return state @ model[0].t() + model[1]
 
+    def last_state(first: Tensor, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """After a chunk, joined, and what was read out at its steps."""
+        state, read = tuple(first.split(6, dim=1)), []
+        for t in range(T):
+            state = cell.advance(cell.affine(inputs[:, t], state), state)
+            read.append(readout(state[0]))
+        return torch.cat(state, dim=1), read
+
     carried = torch.zeros(SAMPLES, 12).double()
-    for number, starts in enumerate([True, False, False, True]):
+    chunk_before = (carried, carried)
+    for number, starts in enumerate([True, False, False, False, True]):
         inputs, targets = sequence(T, seed=number)
         algorithm.step(Batch(inputs, targets, starts=starts), moment(number))
 
         ended = carried if starts and number else None
         first = (torch.zeros_like(carried) if starts else carried).requires_grad_(True)
-        state = tuple(first.split(6, dim=1))
-        loss = torch.zeros(()).double()
-        for t in range(T):
-            state = cell.advance(cell.affine(inputs[:, t], state), state)
-            loss = loss + algorithm.objective.loss(readout(state[0]), targets[:, t]) * SAMPLES  # summed over samples
-        after = torch.cat(state, dim=1)
+        after, read = last_state(first, inputs)
+        losses = [algorithm.objective.loss(read[t], targets[:, t]) * SAMPLES for t in range(T)]  # summed over samples
+        loss = torch.stack(losses).sum()
         predicted = linear(after, M).detach()
         total = loss + applied_scale * (predicted * after).sum()
         *of_weights, sent = torch.autograd.grad(total, [*weights, first])
         if auxiliary and not starts:
-            distance = (linear(first, A) - predicted).square().sum()
-            sent = sent + torch.autograd.grad(distance, first, retain_graph=True)[0]
-            of_auxiliary = torch.autograd.grad(distance / SAMPLES, A)
-            move(A, of_auxiliary, rate)
+            boundary, _ = last_state(*chunk_before)
+            distance = (linear(boundary, A) - predicted).square().sum()
+            of_cell = torch.autograd.grad(distance, list(cell.parameters()), retain_graph=True)
+            of_weights = [a + 0.7 * b for a, b in zip(of_weights, of_cell, strict=False)] + of_weights[len(of_cell) :]
+            move(A, torch.autograd.grad(distance / SAMPLES, A), rate)
         if number:
             seen, target = (ended, torch.zeros_like(sent)) if ended is not None else (first, sent)
             assert seen is not None
             distance = (linear(seen.detach(), M) - target).square().sum() / SAMPLES
             move(M, torch.autograd.grad(distance, M), rate)
         move(weights, [gradient / (SAMPLES * T) for gradient in of_weights], rate)
-        carried = after.detach()
+        carried, chunk_before = after.detach(), (first.detach(), inputs)
 
     assert algorithm.recurrent is not None
     model = algorithm.recurrent.synthesizer
     assert isinstance(model, LinearSynthesizer)
     torch.testing.assert_close(model.weight, M[0], rtol=1e-9, atol=1e-12)
     assert M[0].abs().max() > 0
+    if auxiliary:
+        model = algorithm.recurrent.models()["auxiliary"]
+        assert isinstance(model, LinearSynthesizer)
+        torch.testing.assert_close(model.weight, A[0], rtol=1e-9, atol=1e-12)
+        assert A[0].abs().max() > 0
     for name, weight in cell.named_parameters():
         torch.testing.assert_close(network.cells[0].get_parameter(name), weight, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(network.readout.weight, readout.weight, rtol=1e-9, atol=1e-12)
