@@ -289,7 +289,8 @@ def searches(best: Sequence[dict[str, Any]]) -> list[str]:
     if not best:
         return []
     parts = [
-        "\n## Search\n\n`python benchmarks/dni_search.py`; an equal number of trials an arm, on validation data.\n\n"
+        "\n## Search\n\n`python benchmarks/dni_search.py`, on validation data; sequences: by the longest solved in ",
+        "training.\n\n",
     ]
     parts.append("| case | arm | trials | best score | its settings |\n|---|---|---|---|---|\n")
     for line in best:
