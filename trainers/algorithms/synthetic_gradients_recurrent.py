@@ -65,7 +65,7 @@ class RecurrentInterface:
             self.auxiliary = make_synthesizer("auxiliary", shape, shape, 0, hyperparameters, streams)
         self.carried: tuple[Tensor, ...] = ()
         self.chunk_before: tuple[Tensor, ...] = ()
-        """Aux: its inputs, and the state it began in; () at a sequence's start."""
+        """Aux: its inputs, and the state it began in; () before the first chunk, and after an old checkpoint."""
 
     def models(self) -> dict[str, Synthesizer]:
         """By name."""
@@ -115,7 +115,7 @@ class RecurrentInterface:
             self._check(step, torch.cat(before, dim=1), torch.zeros_like(predicted))
         elif before:
             self._check(step, torch.cat(leaves, dim=1).detach(), sent * unit)
-            if self.auxiliary is not None:
+            if self.auxiliary is not None and self.chunk_before:
                 self._auxiliary_step(step, self.auxiliary, predicted, unit)
         self.carried = tuple(each.detach() for each in after)
         if self.auxiliary is not None:
@@ -151,8 +151,7 @@ class RecurrentInterface:
             difference = auxiliary(torch.cat(boundary, dim=1), None) - predicted
             loss = difference.square().sum() / len(inputs)
         found = torch.autograd.grad(loss, [*models.values(), *weights.values()], allow_unused=True)
-        for name, each in zip(models, found, strict=False):
-            step.synthesizer_gradients[f"auxiliary.{name}"] = torch.zeros_like(models[name]) if each is None else each
+        step.synthesizer_gradients |= {f"auxiliary.{name}": each for name, each in zip(models, found, strict=False)}
         samples = len(inputs) if self.hyperparameters.gradient_scale == "per_sample" else 1
         scale = self.hyperparameters.auxiliary_weight * samples / unit
         for name, each in zip(weights, found[len(models) :], strict=True):

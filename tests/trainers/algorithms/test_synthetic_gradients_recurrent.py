@@ -226,6 +226,22 @@ def test_a_stopped_run_goes_on_bit_for_bit(hyperparameters: dict[str, Any], tmp_
             assert torch.equal(value, expected[model][name]), (model, name)
 
 
+def test_a_checkpoint_without_the_chunk_before_goes_on() -> None:
+    """As they were when the auxiliary loss did not go back into it: one loss is left out."""
+    algorithm, old = learner("lstm", auxiliary=True), learner("lstm", auxiliary=True)
+    for number in range(2):
+        algorithm.step(Batch(*sequence(T, seed=number), starts=number == 0), moment(number))
+    state = algorithm.state_dict()
+    del state["chunk_before"]
+    old.load_state_dict(state)
+    auxiliary = old.models()["auxiliary"].get_parameter("weight")
+    loaded = auxiliary.detach().clone()
+    old.step(Batch(*sequence(T, seed=2), starts=False), moment(2))
+    assert torch.equal(auxiliary, loaded)
+    old.step(Batch(*sequence(T, seed=3), starts=False), moment(3))
+    assert not torch.equal(auxiliary, loaded)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("interfaces", [1]), ("unlock", "full"), ("conditioned", True), ("update_probability", 0.5)],
