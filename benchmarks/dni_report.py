@@ -193,9 +193,9 @@ def cell_text(row: Row | None) -> str:
 
 
 def value_text(row: Row, field: str = "values") -> str:
-    """A length is a whole number where one run found it."""
-    if row["measure"] == "longest sequence solved" and len(row[field]) == 1:
-        return f"{row[field][0]:g} (n = 1)"
+    """Lengths one by one: few seeds find whole numbers far apart, which an interval says little about."""
+    if row["measure"] == "longest sequence solved":
+        return f"{', '.join(f'{length:g}' for length in row[field])} (n = {len(row[field])})"
     return shown(row[field])
 
 
