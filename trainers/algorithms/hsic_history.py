@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.algorithms.pictures import panels, saved, shade
 from trainers.events import Artefact
 
 POINTS_A_PASS = 10
@@ -83,25 +84,26 @@ class History:
         """nHSIC with input and with label, a line for each layer, over passes."""
         if not self.values:
             return None
-        figure, axes = _figure(2)
+        figure, axes = panels(2)
         curves = torch.stack(self.values).cpu()
         for side, (axis, whom) in enumerate(zip(axes, ("input", "label"), strict=True)):
             for place, name in enumerate(self.names):
-                shade = 0.15 + 0.8 * place / max(len(self.names) - 1, 1)
                 shown = name if len(self.names) <= 12 or place in (0, len(self.names) - 1) else None
-                axis.plot(self.at, curves[:, side, place].tolist(), color=(shade, 0.25, 1 - shade), label=shown, lw=1)
+                axis.plot(
+                    self.at, curves[:, side, place].tolist(), color=shade(place, len(self.names)), label=shown, lw=1
+                )
             axis.set(xlabel="passes over the data", ylabel=f"dependence on the {whom}")
         axes[1].legend(fontsize=7)
-        return _saved(figure, folder / "dependence_per_layer.svg", "dependence on input and on label, by layer")
+        return saved(figure, folder / "dependence_per_layer.svg", "dependence on input and on label, by layer")
 
     def draw_accuracy(self, folder: Path) -> Artefact | None:
         """The read-out's accuracy on training data; the passes that trained hidden layers count too."""
         if not self.accuracies:
             return None
-        figure, (axis,) = _figure(1)
+        figure, (axis,) = panels(1)
         axis.plot(self.accuracy_at, torch.stack(self.accuracies).tolist(), marker="o", ms=3)
         axis.set(xlabel="passes over the data, all phases", ylabel="accuracy on training data", xlim=(0, None))
-        return _saved(figure, folder / "accuracy_by_pass.svg", "training accuracy of the read-out by total passes")
+        return saved(figure, folder / "accuracy_by_pass.svg", "training accuracy of the read-out by total passes")
 
 
 def draw_activations(units: Tensor, labels: Tensor, classes: int, folder: Path) -> Artefact:
@@ -111,24 +113,8 @@ def draw_activations(units: Tensor, labels: Tensor, classes: int, folder: Path) 
     ]
     table = torch.stack(rows).float().cpu()
     order = torch.argsort(table.argmax(0), stable=True) if table.shape[1] != classes else torch.arange(classes)
-    figure, (axis,) = _figure(1)
+    figure, (axis,) = panels(1)
     image = axis.imshow(table[:, order].tolist(), aspect="auto", cmap="viridis")
     figure.colorbar(image, ax=axis)
     axis.set(xlabel="unit", ylabel="class", yticks=range(classes) if classes <= 20 else [])
-    return _saved(
-        figure, folder / "activations_by_class.svg", "mean activation of the last HSIC layer's units by class"
-    )
-
-
-def _figure(panels: int) -> tuple[Any, list[Any]]:
-    # Without pyplot, which keeps every figure in the process; drawing alone needs the import.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5 * panels, 3.6), layout="constrained")
-    return figure, [figure.add_subplot(1, panels, number + 1) for number in range(panels)]
-
-
-def _saved(figure: Any, path: Path, description: str) -> Artefact:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    return Artefact(name=path.name, media_type="image/svg+xml", path=str(path), description=description)
+    return saved(figure, folder / "activations_by_class.svg", "mean activation of the last HSIC layer's units by class")

@@ -21,13 +21,16 @@ recurrent one is in synthetic_gradients_recurrent.py, those of two networks at d
 The order is f_1, update; f_2, update, then M_2; …; the output layer, then its M.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from trainers.algorithms.base import Batch, Moment, Properties, Property, StepReport
+from trainers.algorithms.synthetic_gradients_history import SynthesizerHistory
 from trainers.algorithms.synthetic_gradients_hyperparameters import (
+    BORDERS,
     CHUNKED,
     SyntheticGradientsHyperparameters,
     completed,
@@ -37,6 +40,7 @@ from trainers.algorithms.synthetic_gradients_modules import Module, modules_of
 from trainers.algorithms.synthetic_gradients_recurrent import RecurrentInterface
 from trainers.algorithms.synthetic_gradients_two_networks import TwoNetworkInterfaces
 from trainers.algorithms.synthetic_gradients_updates import FusedAdam, updates_of
+from trainers.events import Artefact
 from trainers.networks.base import Network
 from trainers.networks.recurrent import Recurrent
 from trainers.networks.two_networks import TwoNetworks
@@ -115,6 +119,7 @@ class SyntheticGradients:
     ) -> None:
         self.network, self.objective, self.hyperparameters, self.streams = network, objective, hyperparameters, streams
         self.recurrent: RecurrentInterface | TwoNetworkInterfaces | None = None
+        self.history = SynthesizerHistory()
         self.modules: list[Module] = []
         self.synthesizers: dict[int, Synthesizer] = {}
         self.input_synthesizers: dict[int, Synthesizer] = {}
@@ -194,6 +199,7 @@ class SyntheticGradients:
             message = update.run_module(i, message)
         report = StepReport(self.objective.measure(message, batch.targets, update.loss))
         update.tell(report)
+        self.history.add(moment, report.details)
         return report
 
     def updating(self, moment: Moment) -> list[bool]:
@@ -242,11 +248,19 @@ class SyntheticGradients:
             report.directions = {name: -gradient for name, gradient in gradients.items()}
             if chunk.compared:
                 report.details = compared(chunk.compared)
+        if self.history.is_due(moment):
+            self.history.add(moment, compared(chunk.compared))
         return report
 
     def predict(self, inputs: Tensor) -> Tensor:
         with self.network.evaluating():
             return self.network(inputs)
+
+    def artefacts(self, batch: Batch, folder: Path) -> list[Artefact]:
+        """How well the synthesizers predicted, over the run, where steps were diagnosed."""
+        order = BORDERS if isinstance(self.network, TwoNetworks) else [layer.name for layer in self.network.layers]
+        drawn = self.history.draw(folder, order)
+        return [] if drawn is None else [drawn]
 
     def layer_parallel(self, group: "LayerGroup") -> "SyntheticGradientsPart":
         """The share of the modules that one of several processes runs; synthetic_gradients_parallel.py."""
@@ -265,6 +279,7 @@ class SyntheticGradients:
             "synthesizer_optimizer": {} if optimizer is None else optimizer.state_dict(),
             "streams": self.streams.state_dict(),
             "carried": {str(place): each for place, each in enumerate(self.carried)},
+            "history": self.history.state_dict(),
             "chunk_before": {str(place): each for place, each in enumerate(self.chunk_before)},
         }
 
@@ -276,6 +291,7 @@ class SyntheticGradients:
         if self.synthesizer_optimizer is not None:
             self.synthesizer_optimizer.load_state_dict(state["synthesizer_optimizer"])
         self.streams.load_state_dict(state["streams"])
+        self.history.load_state_dict(state.get("history", {}), next(self.network.parameters()).device)
         if self.recurrent is not None:
             device = next(self.network.parameters()).device
             self.recurrent.carried = tuple(each.to(device) for each in state["carried"].values())

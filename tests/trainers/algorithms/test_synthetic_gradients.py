@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from trainers.algorithms.synthetic_gradients_models import LayeredSynthesizer, L
 from trainers.datasets.declaration import Task
 from trainers.diagnostics.looking import undisturbed
 from trainers.errors import SpecError
+from trainers.events import Artefact, Event
 from trainers.loop import StopRequest
 from trainers.networks.base import Network
 from trainers.networks.convnet import ConvNet, ConvNetOptions
@@ -457,3 +459,24 @@ def test_defaults_are_filled_in_and_returned() -> None:
     assert filled["conditioned"] is True
     assert filled["applied_scale"] == 1.0
     assert filled["synthesizer_learning_rate"] == filled["learning_rate"]
+
+
+@pytest.mark.parametrize("every", [5, None])
+def test_a_run_leaves_a_picture_of_its_synthesizers(every: int | None, tmp_path: Path) -> None:
+    events: list[Event] = []
+    fit(
+        {
+            "algorithm": "synthetic_gradients",
+            "dataset": "digits",
+            "network": {"kind": "mlp", "hidden": [16, 16]},
+            "training": {"epochs": 1, "threads": 1, "diagnose_every_steps": every},
+        },
+        on_event=events.append,
+        output=tmp_path,
+    )
+    pictures = [event for event in events if isinstance(event, Artefact)]
+    assert [picture.name for picture in pictures] == ([] if every is None else ["synthesizers.svg"])
+    for picture in pictures:
+        text = Path(picture.path).read_text()
+        assert ElementTree.parse(picture.path).getroot().tag.endswith("svg")
+        assert all(f"<!-- {layer} -->" in text for layer in ("layer1", "layer2"))

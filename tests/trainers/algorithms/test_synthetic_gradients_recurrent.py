@@ -1,5 +1,6 @@
 """Decoupled neural interfaces through time: the border between two chunks of a sequence."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -209,11 +210,16 @@ def move(weights: Any, gradients: Any, rate: float) -> None:
             weight -= rate * gradient
 
 
+def drawn_points(picture: str) -> list[str]:
+    """The paths of its lines; what else is in it has random names."""
+    return re.findall(r' d="(M [^"]*)"', picture)
+
+
 @pytest.mark.parametrize(
     "hyperparameters", [{"auxiliary": True}, {"synthesizer_layers": 1, "synthesizer_width": 10}], ids=["aux", "deep"]
 )
 def test_a_stopped_run_goes_on_bit_for_bit(hyperparameters: dict[str, Any], tmp_path: Path) -> None:
-    spec = SPEC | {"hyperparameters": hyperparameters}
+    spec = SPEC | {"hyperparameters": hyperparameters, "training": SPEC["training"] | {"diagnose_every_steps": None}}
     whole = fit(spec, output=tmp_path / "whole")
     part = fit(spec, output=tmp_path / "part", stop=StopRequest(after_steps=10))  # within a sequence
     rest = fit(spec, output=tmp_path / "rest", resume=part.checkpoint)
@@ -224,6 +230,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(hyperparameters: dict[str, Any], tmp_
     for model, values in rest.parts.algorithm.state_dict()["synthesizers"].items():
         for name, value in values.items():
             assert torch.equal(value, expected[model][name]), (model, name)
+    pictures = [(tmp_path / run / "artefacts" / "synthesizers.svg").read_text() for run in ("whole", "rest")]
+    assert drawn_points(pictures[0]) == drawn_points(pictures[1]) != []
 
 
 def test_a_checkpoint_without_the_chunk_before_goes_on() -> None:
