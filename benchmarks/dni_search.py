@@ -11,7 +11,7 @@ looked at. Each trial is one line of results/dni.search.jsonl, and trials found 
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -49,62 +49,51 @@ class Case:
     def covers(self, recipe: str) -> bool:
         return recipe.removeprefix(PREFIX).startswith(self.family)
 
-    def is_as_long_as(self, other: "Case") -> bool:
-        """Whether scores of the two can be compared."""
-        return (self.recipe, self.epochs, self.train_size) == (other.recipe, other.epochs, other.train_size)
+    def differs_in_space_alone(self, other: "Case") -> bool:
+        """So that scores of the two can be compared."""
+        return replace(self, space=other.space) == other
 
+
+MNIST = Case("mnist-5", ("mnist-", "unlock"), 6, "validation_accuracy", 1, RATES, train_size=20_000)
+MNIST_LONGER = Case(
+    "mnist-5",
+    ("mnist-3", "mnist-4", "mnist-5", "mnist-6"),
+    20,
+    "validation_accuracy",
+    1,
+    {"learning_rate": (5e-4, 3e-2), "synthesizer_learning_rate": (5e-4, 1e-2)},
+)
+CIFAR10 = Case("cifar10-cnn", ("cifar10-cnn",), 5, "validation_accuracy", 1, RATES)
+REPEAT_COPY = Case("repeat-copy", ("repeat-copy", "copy"), 10, "longest_solved", 1, THROUGH_TIME, over_epochs=fmean)
 
 # Of two cases that cover a recipe the first counts, where it has trials: the longer one, about what the other found.
-# Cases of equal length are two spaces of one search.
+# Cases that differ in space alone are one search.
 CASES = {
-    "mnist-longer": Case(
-        "mnist-5",
-        ("mnist-3", "mnist-4", "mnist-5", "mnist-6"),
-        20,
-        "validation_accuracy",
-        1,
-        {"learning_rate": (5e-4, 3e-2), "synthesizer_learning_rate": (5e-4, 1e-2)},
+    "mnist-longer": MNIST_LONGER,
+    "mnist-longer, low rates": replace(
+        MNIST_LONGER, space={"learning_rate": (5e-5, 1e-3), "synthesizer_learning_rate": (2e-3, 3e-2)}
     ),
-    "mnist-longer, low rates": Case(
-        "mnist-5",
-        ("mnist-3", "mnist-4", "mnist-5", "mnist-6"),
-        20,
-        "validation_accuracy",
-        1,
-        {"learning_rate": (5e-5, 1e-3), "synthesizer_learning_rate": (2e-3, 3e-2)},
-    ),
-    "mnist": Case("mnist-5", ("mnist-", "unlock"), 6, "validation_accuracy", 1, RATES, train_size=20_000),
-    "cifar10-longer": Case("cifar10-cnn", ("cifar10-cnn",), 20, "validation_accuracy", 1, RATES),
-    "cifar10": Case("cifar10-cnn", ("cifar10-cnn",), 5, "validation_accuracy", 1, RATES),
-    "repeat-copy-longer": Case(
-        "repeat-copy",
-        ("repeat-copy", "copy"),
-        30,
-        "longest_solved",
-        1,
-        {
+    "mnist": MNIST,
+    "cifar10-longer": replace(CIFAR10, epochs=20),
+    "cifar10": CIFAR10,
+    "repeat-copy-longer": replace(
+        REPEAT_COPY,
+        epochs=30,
+        space={
             "learning_rate": (3e-4, 3e-3),
             "synthesizer_learning_rate": (1e-4, 3e-3),
             "applied_scale": (0.4, 1.0),
         },
-        over_epochs=fmean,
     ),
-    "repeat-copy": Case(
-        "repeat-copy", ("repeat-copy", "copy"), 10, "longest_solved", 1, THROUGH_TIME, over_epochs=fmean
-    ),
-    "repeat-copy, auxiliary": Case(
-        "repeat-copy",
-        ("repeat-copy", "copy"),
-        10,
-        "longest_solved",
-        1,
-        {
+    "repeat-copy": REPEAT_COPY,
+    "repeat-copy, auxiliary": replace(
+        REPEAT_COPY,
+        space={
             "learning_rate": (8e-4, 4e-3),
             "synthesizer_learning_rate": (1e-4, 1e-3),
             "applied_scale": (0.4, 1.0),
             "auxiliary_weight": (0.1, 30.0),
         },
-        over_epochs=fmean,
     ),
     "characters": Case("characters", ("characters",), 1, "validation_loss", -1, THROUGH_TIME),
     "two-networks": Case("two-networks", ("two-networks",), 4, "validation_accuracy", 1, THROUGH_TIME),
@@ -192,7 +181,7 @@ def best_settings(recipe: str, arm: str, record: Path = RECORD) -> dict[str, flo
         if line["case"] in covering and line["score"] is not None and _kind(line["arm"]) == _kind(arm)
     ]
     for case in covering.values():
-        found = [line for line in trials if covering[line["case"]].is_as_long_as(case)]
+        found = [line for line in trials if covering[line["case"]].differs_in_space_alone(case)]
         if found:
             return dict(max(found, key=lambda line: line["score"])["settings"])
     return None

@@ -179,11 +179,6 @@ class SyntheticGradients:
         """The state that a recurrent network goes on from."""
         return () if self.recurrent is None else self.recurrent.carried
 
-    @property
-    def chunk_before(self) -> tuple[Tensor, ...]:
-        """What a recurrent network's auxiliary task goes back to."""
-        return () if self.recurrent is None else self.recurrent.chunk_before
-
     def phases(self, epoch: int, epochs: int) -> tuple[str, ...]:
         return ("train",)
 
@@ -249,7 +244,7 @@ class SyntheticGradients:
             if chunk.compared:
                 report.details = compared(chunk.compared)
         if self.history.is_due(moment):
-            self.history.add(moment, compared(chunk.compared))
+            self.history.add(moment, report.details or compared(chunk.compared))
         return report
 
     def predict(self, inputs: Tensor) -> Tensor:
@@ -257,7 +252,7 @@ class SyntheticGradients:
             return self.network(inputs)
 
     def artefacts(self, batch: Batch, folder: Path) -> list[Artefact]:
-        """How well the synthesizers predicted, over the run, where steps were diagnosed."""
+        """How well the synthesizers predicted, over the run."""
         order = BORDERS if isinstance(self.network, TwoNetworks) else [layer.name for layer in self.network.layers]
         drawn = self.history.draw(folder, order)
         return [] if drawn is None else [drawn]
@@ -278,9 +273,8 @@ class SyntheticGradients:
             "synthesizers": {name: dict(model.state_dict()) for name, model in self.models().items()},
             "synthesizer_optimizer": {} if optimizer is None else optimizer.state_dict(),
             "streams": self.streams.state_dict(),
-            "carried": {str(place): each for place, each in enumerate(self.carried)},
             "history": self.history.state_dict(),
-            "chunk_before": {str(place): each for place, each in enumerate(self.chunk_before)},
+            **({} if self.recurrent is None else self.recurrent.state_dict()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -291,11 +285,10 @@ class SyntheticGradients:
         if self.synthesizer_optimizer is not None:
             self.synthesizer_optimizer.load_state_dict(state["synthesizer_optimizer"])
         self.streams.load_state_dict(state["streams"])
-        self.history.load_state_dict(state.get("history", {}), next(self.network.parameters()).device)
+        device = next(self.network.parameters()).device
+        self.history.load_state_dict(state.get("history", {}), device)  # which old checkpoints lack
         if self.recurrent is not None:
-            device = next(self.network.parameters()).device
-            self.recurrent.carried = tuple(each.to(device) for each in state["carried"].values())
-            self.recurrent.chunk_before = tuple(each.to(device) for each in state.get("chunk_before", {}).values())
+            self.recurrent.load_state_dict(state, device)
 
 
 class Update:

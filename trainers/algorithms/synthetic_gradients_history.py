@@ -30,18 +30,19 @@ class SynthesizerHistory:
     def add(self, moment: Moment, details: Mapping[str, Mapping[str, Tensor]] | None) -> None:
         """details: `synthesizer_cosine` and `synthesizer_error`, interface → scalar; left out where one of them has no
         value, as at a new synthesizer."""
-        at = _passes(moment)
         if not details:
             return
+        at = _passes(moment)
         for name, cosine in details["synthesizer_cosine"].items():
             error = details["synthesizer_error"][name]
             if not bool(torch.isfinite(cosine) & torch.isfinite(error)):
                 continue
             self.latest = at
             points = self.points.setdefault(name, [])
-            points.append(torch.stack([cosine.new_tensor(at), cosine, error]).double())
+            # In float64, and the last one kept: `latest` is read from them when a run goes on.
+            points.append(torch.stack([error.new_tensor(at, dtype=torch.float64), cosine.double(), error.double()]))
             if len(points) >= 2 * LONGEST:
-                self.points[name] = points[::2]
+                self.points[name] = points[1::2]
 
     def draw(self, folder: Path, order: Sequence[str]) -> Artefact | None:
         """Both over passes, a line for each interface, lowest first; None where nothing was compared."""

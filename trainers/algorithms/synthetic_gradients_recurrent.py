@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.algorithms.backprop import teaching_signals
+from trainers.algorithms.backprop import enumerate_names, teaching_signals
 from trainers.algorithms.base import Batch
 from trainers.algorithms.synthetic_gradients_models import Gradients, Synthesizer, make_synthesizer
 from trainers.networks.base import Watched
@@ -157,3 +157,14 @@ class RecurrentInterface:
         for name, each in zip(weights, found[len(models) :], strict=True):
             if each is not None:  # the readout has no part in it
                 step.gradients[name] = step.gradients[name] + each * scale
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is carried from chunk to chunk; the models are saved by their owner."""
+        return {
+            "carried": dict(enumerate_names(self.carried)),
+            "chunk_before": dict(enumerate_names(self.chunk_before)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self.carried = tuple(each.to(device) for each in state["carried"].values())
+        self.chunk_before = tuple(each.to(device) for each in state.get("chunk_before", {}).values())

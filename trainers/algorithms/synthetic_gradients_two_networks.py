@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.algorithms.backprop import teaching_signals
+from trainers.algorithms.backprop import enumerate_names, teaching_signals
 from trainers.algorithms.base import Batch
 from trainers.algorithms.synthetic_gradients_hyperparameters import BORDERS
 from trainers.algorithms.synthetic_gradients_models import Gradients, Synthesizer, make_synthesizer
@@ -54,7 +54,6 @@ class TwoNetworkInterfaces:
             if at in (hyperparameters.borders or ())
         }
         self.carried: State = ()
-        self.chunk_before: State = ()  # for an auxiliary task, which it has not
         a, b = (tuple(each for each in network.layers if each.name.startswith(part)) for part in ("a.", "b."))
         self.layers: tuple[tuple[Layer, ...], tuple[Layer, ...]] = (a, b)
 
@@ -126,6 +125,13 @@ class TwoNetworkInterfaces:
         loss, gradients = model.gradients(target)
         step.synthesizer_loss = step.synthesizer_loss + loss
         step.synthesizer_gradients |= {f"{at}.{name}": each for name, each in gradients.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is carried from chunk to chunk; the models are saved by their owner."""
+        return {"carried": dict(enumerate_names(self.carried))}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self.carried = tuple(each.to(device) for each in state["carried"].values())
 
 
 class Turn:
